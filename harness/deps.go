@@ -1,0 +1,20 @@
+package harness
+import (
+ _ "github.com/twmb/franz-go/pkg/kgo"
+ _ "github.com/twmb/franz-go/pkg/kadm"
+ _ "github.com/twmb/franz-go/pkg/kmsg"
+ _ "github.com/twmb/franz-go/pkg/kfake"
+ _ "github.com/stretchr/testify/require"
+ _ "github.com/google/go-cmp/cmp"
+ _ "pgregory.net/rapid"
+ _ "github.com/bluekeyes/go-gitdiff/gitdiff"
+ _ "github.com/spf13/cobra"
+ _ "github.com/prometheus/client_golang/prometheus/promhttp"
+ _ "github.com/knadh/koanf/v2"
+ _ "github.com/knadh/koanf/parsers/yaml"
+ _ "github.com/knadh/koanf/providers/env/v2"
+ _ "github.com/knadh/koanf/providers/file"
+ _ "github.com/knadh/koanf/providers/structs"
+ _ "golang.org/x/sync/errgroup"
+ _ "github.com/rogpeppe/go-internal/testscript"
+)
