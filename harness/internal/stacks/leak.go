@@ -1,0 +1,100 @@
+package stacks
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// A Leak is something that a story left running: goroutines with one origin, or a client.
+type Leak struct {
+	Sentence   string // what was left and where it came from; no full stop
+	Goroutines int
+	At         Frame // the learner's line that started it; zero if none was found
+}
+
+// String is the sentence.
+func (l Leak) String() string { return l.Sentence }
+
+const kgo = "github.com/twmb/franz-go/pkg/kgo."
+
+// Leaks lists what remains in the newest bubble: the learner's goroutines first, then clients that were not
+// closed, then what else libraries run there. The goroutines that run the bubble, and those of the harness, which
+// outlive a story only because something of the learner's does, are left out.
+//
+// Where a client was created is known only under GODEBUG=tracebackancestors, which supervise sets for its child.
+func Leaks(gs []Goroutine, mine func(file string) bool) []Leak {
+	var own, clients, others []Leak
+	add := func(to *[]Leak, l Leak) {
+		if i := slices.IndexFunc(*to, func(o Leak) bool { return o.Sentence == l.Sentence }); i >= 0 {
+			(*to)[i].Goroutines++
+			return
+		}
+		l.Goroutines = 1
+		*to = append(*to, l)
+	}
+	for _, g := range newest(gs) {
+		if g.Bubble == 0 || infrastructure(g) || g.State == "running" && g.has("runtime.Stack", "runtime/debug.Stack") {
+			continue
+		}
+		at, mineStarted := g.originOf(mine)
+		if f, ok := g.mineOf(mine); ok {
+			from := ""
+			if mineStarted {
+				from = ", started in " + at.Name(false) + " at " + at.Place()
+			} else {
+				at = f
+			}
+			add(&own, Leak{Sentence: f.Name(false) + " still " + leaks(g) + " at " + f.Place() + from, At: at})
+			continue
+		}
+		if ofClient(g) {
+			sentence := "a kgo client that was never closed"
+			if mineStarted {
+				sentence += " (kgo.NewClient at " + at.Place() + ")"
+			}
+			add(&clients, Leak{Sentence: sentence, At: at})
+			continue
+		}
+		if mineStarted {
+			outer := g.Frames[len(g.Frames)-1]
+			add(&own, Leak{Sentence: fmt.Sprintf("%s, started in %s at %s", outer.Name(true), at.Name(false), at.Place()), At: at})
+			continue
+		}
+		if f, ok := library(g); ok {
+			add(&others, Leak{Sentence: f.Name(true) + " still " + leaks(g)})
+		}
+	}
+	// A client's goroutines have different depths of ancestors; those without a known origin belong to the known one.
+	if len(clients) > 1 {
+		clients = slices.DeleteFunc(clients, func(l Leak) bool { return l.At.Func == "" })
+	}
+	// A connection of kfake lives as long as the client at its other end.
+	if len(own)+len(clients) > 0 {
+		others = nil
+	}
+	return slices.Concat(own, clients, others)
+}
+
+// ofClient tells the goroutines that a kgo client runs from a learner's call into a client, or a callback.
+func ofClient(g Goroutine) bool {
+	return strings.HasPrefix(g.CreatedBy.Func, kgo) || len(g.Frames) > 0 && strings.HasPrefix(g.Frames[len(g.Frames)-1].Func, kgo)
+}
+
+// library is the frame to name a goroutine by that has nothing to do with the learner's code.
+func library(g Goroutine) (Frame, bool) {
+	for _, f := range slices.Backward(g.Frames) {
+		if strings.Contains(f.Func, "/harness.") || strings.Contains(f.Func, "/harness/") || strings.Contains(f.Func, "/kfake.") {
+			return Frame{}, false
+		}
+		return f, true
+	}
+	return Frame{}, false
+}
+
+func leaks(g Goroutine) string {
+	if running(g) {
+		return "runs"
+	}
+	return waits(g)
+}

@@ -1,0 +1,310 @@
+package stacks
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Kind is a class of reasons why a program does not get on.
+type Kind string
+
+// The kinds of diagnoses.
+const (
+	Mutex      Kind = "mutex"      // a goroutine waits for a sync.Mutex or RWMutex
+	Busy       Kind = "busy"       // a goroutine runs without ever waiting
+	Network    Kind = "network"    // a real socket
+	Stdin      Kind = "stdin"      // standard input
+	Syscall    Kind = "syscall"    // another system call
+	Outside    Kind = "outside"    // a channel or lock from outside the bubble
+	Deadlock   Kind = "deadlock"   // every goroutine waits for another one
+	Goroutines Kind = "goroutines" // too many goroutines
+	Memory     Kind = "memory"     // too much memory
+	Unknown    Kind = "unknown"
+)
+
+// A Diagnosis is why a program does not get on.
+type Diagnosis struct {
+	Kind     Kind
+	Sentence string // who waits for what, with the learner's file and line; no full stop
+	Why      string // what that does to virtual time and what to do instead, in one line
+	At       Frame  // the learner's line it is about; zero if none was found
+}
+
+// String is the sentence.
+func (d Diagnosis) String() string { return d.Sentence }
+
+// Stall says why virtual time does not move, from two dumps a moment apart: only a goroutine that runs in both is
+// taken for a busy one. Of several bubbles it looks at the newest, since those of earlier tests may have been
+// given up; without any bubble it looks at all goroutines.
+func Stall(a, b []Goroutine, mine func(file string) bool) Diagnosis {
+	s := &stall{all: b, before: byID(a), gs: newest(b), mine: mine}
+	for _, look := range []func() (Diagnosis, bool){s.stdin, s.network, s.mutex, s.busy, s.syscall, s.outside, s.deadlock} {
+		if d, ok := look(); ok {
+			return d
+		}
+	}
+	return s.unknown()
+}
+
+// Stuck tells whether nothing in the newest bubble can go on by itself: no goroutine runs or may run, all are
+// where they were in the earlier dump, and at least one of them waits in a way that holds virtual time.
+func Stuck(a, b []Goroutine) bool {
+	before := byID(a)
+	held := false
+	gs := newest(b)
+	for _, g := range gs {
+		old, ok := before[g.ID]
+		if g.Bubble == 0 || !ok || running(g) || old.State != g.State || len(old.Frames) == 0 || !slices.Equal(old.Frames, g.Frames) {
+			return false
+		}
+		held = held || !g.Durable
+	}
+	return held
+}
+
+type stall struct {
+	all    []Goroutine
+	before map[int]Goroutine
+	gs     []Goroutine // of the bubble
+	mine   func(string) bool
+}
+
+func byID(gs []Goroutine) map[int]Goroutine {
+	m := make(map[int]Goroutine, len(gs))
+	for _, g := range gs {
+		m[g.ID] = g
+	}
+	return m
+}
+
+func newest(gs []Goroutine) []Goroutine {
+	bubble := 0
+	for _, g := range gs {
+		bubble = max(bubble, g.Bubble)
+	}
+	if bubble == 0 {
+		return gs
+	}
+	var out []Goroutine
+	for _, g := range gs {
+		if g.Bubble == bubble {
+			out = append(out, g)
+		}
+	}
+	return out
+}
+
+func running(g Goroutine) bool {
+	switch g.State {
+	case "running", "runnable", "preempted", "waiting", "copystack", "GC assist wait", "GC assist marking":
+		return true
+	}
+	return false
+}
+
+// who names a goroutine by the learner's code in it, and else by where the learner's code started it.
+func (s *stall) who(g Goroutine) (subject string, at Frame) {
+	if f, ok := g.mineOf(s.mine); ok {
+		return capital(f.Name(false)) + " (" + f.Place() + ")", f
+	}
+	if f, ok := g.originOf(s.mine); ok {
+		return "What " + f.Name(false) + " started at " + f.Place(), f
+	}
+	if len(g.Frames) > 0 {
+		outer := g.Frames[len(g.Frames)-1]
+		return capital(outer.Name(true)) + " (" + outer.Place() + ")", Frame{}
+	}
+	return fmt.Sprintf("Goroutine %d", g.ID), Frame{}
+}
+
+func capital(s string) string {
+	if strings.HasPrefix(s, "a function") {
+		return "A" + s[1:]
+	}
+	return s
+}
+
+func middle(s string) string {
+	if strings.HasPrefix(s, "A function") || strings.HasPrefix(s, "What ") {
+		return strings.ToLower(s[:1]) + s[1:]
+	}
+	return s
+}
+
+// prefer picks the goroutine to talk about: one with the learner's code on its stack, then one that it started.
+func (s *stall) prefer(match func(Goroutine) bool) (Goroutine, bool) {
+	var best Goroutine
+	score := 0
+	for _, g := range s.gs {
+		if !match(g) {
+			continue
+		}
+		n := 1
+		if _, ok := g.mineOf(s.mine); ok {
+			n = 3
+		} else if _, ok := g.originOf(s.mine); ok {
+			n = 2
+		}
+		if n > score {
+			best, score = g, n
+		}
+	}
+	return best, score > 0
+}
+
+func (s *stall) stdin() (Diagnosis, bool) {
+	g, ok := s.prefer(readsStdin)
+	if !ok {
+		return Diagnosis{}, false
+	}
+	who, at := s.who(g)
+	return Diagnosis{Stdin, who + " waits for standard input", "no one types in a test; take input from a topic, the configuration or a parameter", at}, true
+}
+
+func readsStdin(g Goroutine) bool {
+	if g.has("fmt.Scan(", "fmt.Scanln", "fmt.Scanf") || g.has("fmt.Scan") && !g.has("fmt.Fscan") {
+		return true
+	}
+	f, ok := g.calls("syscall.read", "syscall.Read", "internal/poll.(*FD).Read")
+	if !ok || !g.has("os.(*File).") || g.Durable {
+		return false
+	}
+	for _, f := range g.Frames {
+		if f.Func == "syscall.read" || f.Func == "syscall.Read" {
+			fd, _, _ := strings.Cut(f.Args, ",")
+			return strings.TrimSuffix(fd, "?") == "0x0"
+		}
+	}
+	return f.Func == "internal/poll.(*FD).Read" && g.has("os.(*File).Read") && g.has("internal/poll.(*FD).readConsole", "syscall.ReadFile", "syscall.readFile")
+}
+
+func (s *stall) network() (Diagnosis, bool) {
+	g, ok := s.prefer(func(g Goroutine) bool {
+		return !g.Durable && g.has("net.", "internal/poll.") && g.has("net.")
+	})
+	if !ok {
+		return Diagnosis{}, false
+	}
+	who, at := s.who(g)
+	dial := g.has("net.(*Dialer).Dial", "net.Dial", "net.(*sysDialer)", "net.(*Resolver)")
+	const why = "a story has a network of its own, and virtual time stands still while anyone waits on a real one"
+	switch {
+	case dial && g.has("github.com/twmb/franz-go/pkg/kgo."):
+		at, ok := g.originOf(s.mine)
+		sentence := "a kgo client dials a real address"
+		if ok {
+			sentence += " (created in " + at.Name(false) + " at " + at.Place() + ")"
+		}
+		return Diagnosis{Network, sentence + ": it was not created with the options it was given", why, at}, true
+	case dial:
+		return Diagnosis{Network, who + " dials a real address", why, at}, true
+	case g.has("net.(*TCPListener).Accept", "net.(*UnixListener).Accept", "net.(*netFD).accept"):
+		return Diagnosis{Network, who + " listens on a real port", why, at}, true
+	}
+	return Diagnosis{Network, who + " waits on a real network connection", why, at}, true
+}
+
+func (s *stall) syscall() (Diagnosis, bool) {
+	g, ok := s.prefer(func(g Goroutine) bool { return g.State == "syscall" || g.State == "IO wait" })
+	if !ok {
+		return Diagnosis{}, false
+	}
+	who, at := s.who(g)
+	what := "a system call"
+	if f, ok := g.calls("os.", "os/exec.", "os/signal."); ok {
+		what = f.Name(true)
+	}
+	return Diagnosis{Syscall, who + " waits in " + what, "virtual time stands still while a goroutine waits for the operating system", at}, true
+}
+
+func (s *stall) outside() (Diagnosis, bool) {
+	g, ok := s.prefer(func(g Goroutine) bool { return g.Bubble != 0 && !g.Durable && !running(g) })
+	if !ok {
+		return Diagnosis{}, false
+	}
+	who, at := s.who(g)
+	return Diagnosis{Outside, who + " " + waits(g) + " that comes from outside the story",
+		"virtual time stands still then: make channels, timers and groups in the code that the story starts, not in package variables", at}, true
+}
+
+// waits says what a goroutine waits for.
+func waits(g Goroutine) string {
+	switch g.State {
+	case "chan receive", "chan receive (nil chan)":
+		if strings.Contains(g.State, "nil") {
+			return "receives from a nil channel"
+		}
+		return "waits to receive from a channel"
+	case "chan send":
+		return "waits to send to a channel"
+	case "chan send (nil chan)":
+		return "sends to a nil channel"
+	case "select":
+		return "waits in a select"
+	case "select (no cases)":
+		return "waits in an empty select"
+	case "sync.WaitGroup.Wait":
+		return "waits for a sync.WaitGroup"
+	case "sync.Cond.Wait":
+		return "waits for a sync.Cond"
+	case "sync.Mutex.Lock", "sync.RWMutex.Lock", "sync.RWMutex.RLock":
+		return "waits for a " + strings.TrimSuffix(strings.TrimSuffix(g.State, ".RLock"), ".Lock")
+	case "sleep":
+		return "sleeps"
+	case "semacquire":
+		return "waits for a lock"
+	}
+	return "waits (" + g.State + ")"
+}
+
+// deadlock: every goroutine of the bubble waits, none for time to pass.
+func (s *stall) deadlock() (Diagnosis, bool) {
+	var lines []string
+	var at Frame
+	for _, g := range s.gs {
+		if g.Bubble == 0 || running(g) || g.State == "sleep" {
+			return Diagnosis{}, false
+		}
+		f, ok := g.mineOf(s.mine)
+		if !ok {
+			continue
+		}
+		line := f.Name(false) + " " + waits(g) + " at " + f.Place()
+		if len(lines) == 0 {
+			at = f
+		}
+		if !slices.Contains(lines, line) {
+			lines = append(lines, line)
+		}
+	}
+	if len(s.gs) == 0 || len(lines) == 0 {
+		return Diagnosis{}, false
+	}
+	if more := len(lines) - 3; more > 0 {
+		lines = append(lines[:3], fmt.Sprintf("and %d more", more))
+	}
+	return Diagnosis{Deadlock, strings.Join(lines, "; "), "every goroutine waits for another one, so that no one ever goes on", at}, true
+}
+
+func (s *stall) unknown() Diagnosis {
+	g, ok := s.prefer(func(g Goroutine) bool { return !infrastructure(g) })
+	const why = "the story does not come to an end: it asks for much computing, or repeats something without end"
+	if !ok {
+		return Diagnosis{Unknown, "nothing of the program under test runs, and yet the story does not end", why, Frame{}}
+	}
+	who, at := s.who(g)
+	return Diagnosis{Unknown, "the story goes on and on; last seen: " + middle(who) + " " + doing(g), why, at}
+}
+
+func doing(g Goroutine) string {
+	if running(g) {
+		return "runs"
+	}
+	return waits(g)
+}
+
+// infrastructure are the goroutines that run the bubble itself.
+func infrastructure(g Goroutine) bool {
+	return g.State == "synctest.Run" || g.has("testing/synctest.testingSynctestTest")
+}
