@@ -212,7 +212,7 @@ func (s *sheet) addHealth(h ops.Health) {
 
 func (s *sheet) setTime(m metric, t time.Time, labels ...string) {
 	if !t.IsZero() {
-		s.set(m, float64(t.UnixNano())/1e9, labels...)
+		s.set(m, float64(t.UnixMilli())/1e3, labels...)
 	}
 }
 

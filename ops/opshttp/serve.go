@@ -46,7 +46,8 @@ func Serve(ctx context.Context, l net.Listener, h http.Handler) error {
 	patience, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
 	defer cancel()
 	c.dropFresh()
-	if err := server.Shutdown(patience); err != nil {
+	// Shutdown looks every half second; what ended after its last look has ended in time.
+	if err := server.Shutdown(patience); err != nil && c.count() > 0 {
 		_ = server.Close()
 		return errors.Join(failure, fmt.Errorf("requests on %s were cut off after %v: %w", l.Addr(), grace, err))
 	}
@@ -58,6 +59,7 @@ func Serve(ctx context.Context, l net.Listener, h http.Handler) error {
 type connections struct {
 	open    sync.WaitGroup
 	mu      sync.Mutex
+	n       int // open has this count and does not tell it
 	fresh   map[net.Conn]bool
 	closing bool
 }
@@ -69,14 +71,22 @@ func (c *connections) note(conn net.Conn, s http.ConnState) {
 	switch s {
 	case http.StateNew:
 		c.open.Add(1)
+		c.n++
 		if c.closing {
 			_ = conn.Close()
 			return
 		}
 		c.fresh[conn] = true
 	case http.StateClosed, http.StateHijacked:
+		c.n--
 		c.open.Done()
 	}
+}
+
+func (c *connections) count() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.n
 }
 
 // dropFresh closes the connections on which no request has begun, such as a browser opens in advance: Shutdown would
