@@ -1,0 +1,297 @@
+package harness
+
+import (
+	"cmp"
+	"slices"
+	"time"
+)
+
+// A step is one cell of a timeline: an event, or a run of events that read as one.
+type step struct {
+	lane string // "" is the broker's
+	run  []Event
+	seen bool // the breach refers to it
+	last bool // it decides
+	tier int
+}
+
+func (s *step) at() time.Duration { return s.run[0].At }
+
+// How many rows a timeline aims at. What the breach refers to is shown even beyond that.
+const (
+	rowsAtMost = 14
+	rowsOfSome = 9 // what merely gives context does not fill a timeline further than this,
+	rowsOfFew  = 7 // and what is hardly news no further than that
+)
+
+// A concern is what a breach is about, so that the rest can be left out.
+type concern struct {
+	seen       map[int]bool
+	last       int
+	partitions map[TopicPartition]bool
+	processes  map[string]bool
+	groups     map[string]bool
+	records    map[record]bool
+	keys       map[string]bool
+}
+
+type record struct {
+	TopicPartition
+	offset int64
+}
+
+func concernOf(events []Event, b *Breach) *concern {
+	c := &concern{
+		seen: map[int]bool{}, last: -1, partitions: map[TopicPartition]bool{}, processes: map[string]bool{},
+		groups: map[string]bool{}, records: map[record]bool{}, keys: map[string]bool{},
+	}
+	if b != nil {
+		for _, seq := range b.Seen {
+			c.seen[seq], c.last = true, seq
+		}
+	}
+	for _, e := range events {
+		if !c.seen[e.Seq] {
+			continue
+		}
+		if e.Process != "" {
+			c.processes[e.Process] = true
+		}
+		if e.Group != "" {
+			c.groups[e.Group] = true
+		}
+		if e.Key != "" {
+			c.keys[e.Key] = true
+		}
+		switch e.Kind {
+		case Began, Handled, Failed, Produced:
+			c.records[record{e.TopicPartition(), e.Offset}] = true
+			c.partitions[e.TopicPartition()] = true
+		case Committed:
+			c.partitions[e.TopicPartition()] = true
+		case Assigned, Revoked:
+			for _, tp := range e.Partitions {
+				c.partitions[tp] = true
+			}
+		}
+	}
+	// Who owned or handled such a partition is concerned too: the other side of a takeover.
+	for _, e := range events {
+		if e.Process != "" && c.group(e) && (e.Kind == Assigned || e.Kind == Handled) && c.touched(e) {
+			c.processes[e.Process] = true
+		}
+	}
+	return c
+}
+
+func (c *concern) group(e Event) bool {
+	return e.Group == "" || len(c.groups) == 0 || c.groups[e.Group]
+}
+
+func (c *concern) touched(e Event) bool {
+	for tp := range c.partitions {
+		if touches(e, tp) {
+			return true
+		}
+	}
+	return false
+}
+
+// tier says how much e matters, 0 most; -1 is not at all.
+func (c *concern) tier(e Event, words *phrasebook) int {
+	if c.seen[e.Seq] {
+		return 0
+	}
+	all := len(c.seen) == 0 // nothing to go by: an outline of the whole story
+	who := all || c.processes[e.Process]
+	touched := all && e.Topic != "" || c.touched(e)
+	switch e.Kind {
+	case Crashed, Isolated, Expired, Fenced:
+		if who {
+			return 1
+		}
+		return 4
+	case Disturbed:
+		return 1
+	case Assigned, Revoked:
+		switch {
+		case !c.group(e):
+			return -1
+		case all || touched:
+			return 1
+		case who:
+			return 3
+		}
+		return -1
+	case Stopping, Stopped, Left, Healed:
+		if who {
+			return 2
+		}
+		return 4
+	case Began:
+		if words.open(e) && who && (touched || all) {
+			return 2
+		}
+		return -1
+	case Handled, Failed, Produced:
+		switch {
+		case c.records[record{e.TopicPartition(), e.Offset}] && c.group(e), e.Key != "" && c.keys[e.Key] && c.group(e):
+			return 1
+		case touched && c.group(e) && e.Kind != Produced, all:
+			return 3
+		}
+		return -1
+	case Committed:
+		if touched && c.group(e) || all {
+			return 2
+		}
+		return -1
+	case Refused:
+		if who {
+			return 2
+		}
+		return -1
+	case Called, Noted:
+		if who || e.Process == "" {
+			return 3
+		}
+		return -1
+	case Started, Joined:
+		if who {
+			return 4
+		}
+		return -1
+	}
+	return -1
+}
+
+// evidence picks the few steps that matter, in order.
+func evidence(events []Event, c *concern, words *phrasebook) []*step {
+	steps := fold(events, c, words)
+	// Once the deed is done, only what is about the same thing still matters.
+	if i := slices.IndexFunc(steps, func(s *step) bool { return s.last && deed(s.run[0].Kind) }); i >= 0 {
+		after := slices.DeleteFunc(steps[i+1:], func(s *step) bool { return s.tier > 1 })
+		steps = steps[:i+1+len(after)]
+	}
+	return pick(steps)
+}
+
+// deed tells which kinds are a thing done, rather than a thing that then waits for somebody.
+func deed(k Kind) bool {
+	switch k {
+	case Began, Handled, Failed, Committed, Called:
+		return true
+	}
+	return false
+}
+
+// folds tells which kinds read as well in a run, "handled 0/0-8", as one by one.
+func folds(k Kind) bool {
+	switch k {
+	case Began, Handled, Failed, Committed, Produced, Called, Refused, Noted, Disturbed:
+		return true
+	}
+	return false
+}
+
+// fold turns the events that matter into steps. Runs may interleave ("handled" and "committed", turn by turn),
+// but never reach across anything else, so that before stays before.
+func fold(events []Event, c *concern, words *phrasebook) []*step {
+	var steps []*step
+	var open []*step
+	many := len(c.seen) > rowsAtMost/2
+	for _, e := range events {
+		tier := c.tier(e, words)
+		if tier < 0 {
+			continue
+		}
+		seen := c.seen[e.Seq]
+		last := e.Seq == c.last
+		if folds(e.Kind) && !last && (!seen || many) {
+			if i := slices.IndexFunc(open, func(s *step) bool { return s.takes(e, seen, len(c.records) > 0, words) }); i >= 0 {
+				open[i].run = append(open[i].run, e)
+				open[i].tier = min(open[i].tier, tier)
+				continue
+			}
+		}
+		if e.Kind == Assigned { // that it joined goes without saying
+			steps = slices.DeleteFunc(steps, func(s *step) bool {
+				f := s.run[0]
+				return f.Kind == Joined && !s.seen && f.Process == e.Process && f.Group == e.Group
+			})
+		}
+		s := &step{lane: laneOf(e), run: []Event{e}, seen: seen, last: last, tier: tier}
+		steps = append(steps, s)
+		if !folds(e.Kind) || last || seen && !many {
+			open = nil
+		} else {
+			open = append(open, s)
+		}
+	}
+	return steps
+}
+
+// takes tells whether e can be told in the same breath as s. Where no single record matters, partitions need not be told apart.
+func (s *step) takes(e Event, seen, exact bool, words *phrasebook) bool {
+	f := s.run[len(s.run)-1]
+	if s.seen != seen || laneOf(f) != laneOf(e) || f.Kind != e.Kind || f.Group != e.Group || f.Text != e.Text ||
+		because(f.Err) != because(e.Err) || words.open(f) != words.open(e) {
+		return false
+	}
+	if f.TopicPartition() != e.TopicPartition() {
+		return !exact && !seen && (e.Kind == Handled || e.Kind == Produced || e.Kind == Committed)
+	}
+	return e.Kind != Committed || f.Offset <= e.Offset // a step back is news
+}
+
+// laneOf names the lane of an event: the process says what it did, the broker what it found out about processes.
+func laneOf(e Event) string {
+	switch e.Kind {
+	case Expired, Refused:
+		return ""
+	}
+	return e.Process
+}
+
+// pick keeps the steps that matter most, nearest to what was seen first.
+func pick(steps []*step) []*step {
+	var seen []int
+	for i, s := range steps {
+		if s.seen {
+			seen = append(seen, i)
+		}
+	}
+	if len(steps) == 0 {
+		return nil
+	}
+	if len(seen) == 0 { // an outline ends where the story ended
+		seen = []int{len(steps) - 1}
+	}
+	cost := make(map[*step]int, len(steps))
+	for i, s := range steps {
+		near := len(steps)
+		for _, at := range seen {
+			near = min(near, max(at-i, 2*(i-at))) // what came before explains more than what came after
+		}
+		cost[s] = s.tier*4 + min(near, 12)
+		if i > seen[0] && i < seen[len(seen)-1] {
+			cost[s] -= 4
+		}
+	}
+	ranked := slices.Clone(steps)
+	slices.SortStableFunc(ranked, func(a, b *step) int { return cmp.Compare(cost[a], cost[b]) })
+	keep := map[*step]bool{}
+	for _, s := range ranked {
+		limit := rowsAtMost
+		switch s.tier {
+		case 3:
+			limit = rowsOfSome
+		case 4:
+			limit = rowsOfFew
+		}
+		if s.seen || len(keep) < limit {
+			keep[s] = true
+		}
+	}
+	return slices.DeleteFunc(slices.Clone(steps), func(s *step) bool { return !keep[s] })
+}
