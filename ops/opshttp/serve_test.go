@@ -127,7 +127,7 @@ func TestServeDoesNotWaitForAConnectionThatHasAskedNothing(t *testing.T) {
 		began := time.Now()
 		s.stop()
 		require.NoError(t, <-s.ended)
-		require.Zero(t, time.Since(began))
+		require.Less(t, time.Since(began), 10*time.Millisecond, "Shutdown looks twice, about 1 ms apart")
 	})
 }
 
