@@ -1,0 +1,51 @@
+# Everything here is plain go commands: a system without make loses nothing but the short names.
+# Tools come from go.mod (go tool ...), so that nothing has to be installed.
+
+LESSON ?= 07
+FOR    ?= 10m
+
+# Under this tag the Kafka client's locks are visible to virtual time. CONTRIBUTING.md says more.
+TAGS  := -tags synctests
+NN    := $(shell printf '%02d' "$$(echo $(LESSON) | sed 's/^lesson//; s/^0*//')")
+
+# The trees that are green. katas/ is the learner's red to-do list and is never among them; the judge runs it.
+GREEN := $(patsubst %,./%/...,$(wildcard harness ops shop internal cmd))
+TIDY  := $(GREEN) $(patsubst %,./%/...,$(wildcard solutions))
+
+.DEFAULT_GOAL := help
+.PHONY: help kata watch check fmt build vet lint test race solutions-check bench explore golden report
+
+help: ## show this
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+kata: ## run a lesson: make kata LESSON=07
+	go test $(TAGS) ./katas/lesson$(NN)/...
+
+watch: ## run a lesson again at each change: make watch LESSON=07
+	go tool gotestsum --watch --watch-chdir --format standard-quiet -- $(TAGS) ./katas/lesson$(NN)/...
+
+check: fmt build vet lint solutions-check test ## everything that CI checks
+
+fmt:
+	@bad=$$(gofmt -l .); test -z "$$bad" || { echo "not gofmt'ed: $$bad"; exit 1; }
+
+build:
+	go build ./...
+
+vet:
+	go vet ./...
+	go vet $(TAGS) ./...
+
+lint:
+	go tool staticcheck $(TAGS) $(TIDY)
+
+test: ## the tests of the harness, the judge and the tool
+	@mkdir -p .katas
+	go tool gotestsum --format pkgname-and-test-fails --format-hide-empty-pkg --jsonfile .katas/test.json -- $(TAGS) $(GREEN)
+
+race: ## the same under the race detector
+	go tool gotestsum --format pkgname-and-test-fails --format-hide-empty-pkg -- -race $(TAGS) $(GREEN)
+
+solutions-check: ## prove that the course itself is right: the five laws
+	@mkdir -p .katas
+	go tool kata check --markdown .katas/laws.md

@@ -1,0 +1,159 @@
+package judge
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"unicode/utf8"
+)
+
+// The marks of the table.
+const (
+	markCaught = "●" // named by the mistake, and red as said
+	markRed    = "○" // red too
+	markMissed = "x" // named, and not red as said
+	markClear  = "·"
+)
+
+func (m MistakeReport) mark(spec string) string {
+	word, red := m.Red[spec]
+	said, named := m.Named[spec]
+	switch {
+	case named && red && word == said:
+		return markCaught
+	case named:
+		return markMissed
+	case red:
+		return markRed
+	}
+	return markClear
+}
+
+// Print writes the report for people: a table for each lesson, then what is broken, then the counts as the last line.
+// Tables are at most width columns wide.
+func (r *Report) Print(w io.Writer, width int) {
+	for _, l := range r.Lessons {
+		if l.judged() {
+			l.print(w, width)
+		}
+	}
+	for _, b := range r.Broken {
+		fmt.Fprintf(w, "%s\n", b)
+	}
+	for _, note := range r.Notes {
+		fmt.Fprintf(w, "note: %s\n", note)
+	}
+	fmt.Fprintln(w, r.Counts)
+}
+
+func (l LessonReport) judged() bool {
+	for _, m := range l.Mistakes {
+		if m.Ran {
+			return true
+		}
+	}
+	return false
+}
+
+// print draws specs down and mistakes across, by number; as many blocks as the width asks for.
+func (l LessonReport) print(w io.Writer, width int) {
+	const cell = 3
+	longest := 0
+	for _, s := range l.Specs {
+		longest = max(longest, utf8.RuneCountInString(short(s)))
+	}
+	longest = min(longest, max(24, width-10*cell))
+	across := max(1, (width-longest)/cell)
+	for from := 0; from < len(l.Mistakes); from += across {
+		block := l.Mistakes[from:min(from+across, len(l.Mistakes))]
+		fmt.Fprintf(w, "\n%-*s", longest, l.Name)
+		for i := range block {
+			fmt.Fprintf(w, "%*d", cell, from+i+1)
+		}
+		fmt.Fprintln(w)
+		for _, s := range l.Specs {
+			fmt.Fprint(w, pad(short(s), longest))
+			for _, m := range block {
+				fmt.Fprintf(w, "  %s", m.mark(s))
+			}
+			fmt.Fprintln(w)
+		}
+	}
+	fmt.Fprintln(w)
+	for i, m := range l.Mistakes {
+		fmt.Fprintf(w, "%3d  %s\n", i+1, pad(m.Name, 0))
+	}
+	fmt.Fprintf(w, "\n%s caught as said   %s also red   %s should have been red, in that way\n\n", markCaught, markRed, markMissed)
+}
+
+// short leaves out what every specification's name has.
+func short(spec string) string {
+	return strings.Replace(strings.TrimPrefix(spec, "TestStep"), "_", " ", 1)
+}
+
+func pad(s string, width int) string {
+	n := utf8.RuneCountInString(s)
+	if width > 0 && n > width {
+		return string([]rune(s)[:width-1]) + "…"
+	}
+	return s + strings.Repeat(" ", max(0, width-n))
+}
+
+// Markdown writes the report for a web page such as a CI summary.
+func (r *Report) Markdown(w io.Writer) {
+	fmt.Fprintf(w, "## The five laws\n\n%s.\n", r.Counts)
+	for _, b := range r.Broken {
+		fmt.Fprintf(w, "\n```\n%s```\n", b)
+	}
+	for _, l := range r.Lessons {
+		if !l.judged() {
+			continue
+		}
+		fmt.Fprintf(w, "\n### %s\n\n| |", l.Name)
+		for i := range l.Mistakes {
+			fmt.Fprintf(w, " %d |", i+1)
+		}
+		fmt.Fprintf(w, "\n|---|%s\n", strings.Repeat(":-:|", len(l.Mistakes)))
+		for _, s := range l.Specs {
+			fmt.Fprintf(w, "| %s |", short(s))
+			for _, m := range l.Mistakes {
+				fmt.Fprintf(w, " %s |", strings.TrimPrefix(m.mark(s), markClear))
+			}
+			fmt.Fprintln(w)
+		}
+		fmt.Fprintln(w)
+		for i, m := range l.Mistakes {
+			fmt.Fprintf(w, "%d. `%s`: %s\n", i+1, m.Name, m.Title)
+		}
+	}
+	fmt.Fprintf(w, "\n%s caught as said, %s also red, %s should have been red in that way.\n", markCaught, markRed, markMissed)
+}
+
+// Show writes everything about one mistake: what its preamble says, and each red spec with all that it printed.
+func (r *Report) Show(w io.Writer, name string) {
+	for _, l := range r.Lessons {
+		for _, m := range l.Mistakes {
+			if m.Name != name {
+				continue
+			}
+			fmt.Fprintf(w, "\n%s/%s: %s\n", l.Name, m.Name, m.Title)
+			green := 0
+			for _, s := range l.Specs {
+				word, red := m.Red[s]
+				if !red && m.Named[s] == "" {
+					green++
+					continue
+				}
+				said := ""
+				if m.Named[s] != "" {
+					said = "  (to be caught as " + m.Named[s] + ")"
+				}
+				fmt.Fprintf(w, "\n%s %s %s%s\n", m.mark(s), s, cmpOr(word, map[bool]string{true: "red without a verdict", false: "not red"}[red]), said)
+				if text := excerpt(m.output[s], 400); text != "" {
+					fmt.Fprintf(w, "%s\n", text)
+				}
+			}
+			fmt.Fprintf(w, "\n%s not red\n\n", plural(green, "other spec"))
+		}
+	}
+}
