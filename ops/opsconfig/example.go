@@ -144,9 +144,12 @@ func node(v reflect.Value) (*yaml.Node, error) {
 		}
 		return list, nil
 	}
-	switch x := v.Interface().(type) {
-	case time.Duration:
-		return plain(short(x)), nil
+	if v.Type() == durationType {
+		return plain(short(time.Duration(v.Int()))), nil
+	}
+	p := reflect.New(v.Type()) // methods may be on the value or on the pointer
+	p.Elem().Set(v)
+	switch x := p.Interface().(type) {
 	case encoding.TextMarshaler:
 		text, err := x.MarshalText()
 		return quoted(string(text)), err

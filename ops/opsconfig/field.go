@@ -146,9 +146,9 @@ func snake(name string) string {
 
 // nearest is the known name that was probably meant, or "".
 func nearest(name string, known []string) string {
-	best, least := "", max(2, len(name)/3)+1
+	best, least := "", max(2, (len(name)+2)/3)+1
 	for _, k := range known {
-		if d := distance(name, k); d < least {
+		if d := distance(strings.ToLower(name), strings.ToLower(k)); d < least {
 			best, least = k, d
 		}
 	}

@@ -128,7 +128,14 @@ func assignScalar(v reflect.Value, text string) error {
 func expected(t reflect.Type) string {
 	switch {
 	case isText(t):
-		return fmt.Sprintf("a %s", strings.ToLower(t.Name()))
+		words := strings.ReplaceAll(snake(t.Name()), "_", " ")
+		if words == "" { // an unnamed type
+			return "another value"
+		}
+		if strings.ContainsAny(words[:1], "aeiou") {
+			return "an " + words
+		}
+		return "a " + words
 	case t.Kind() == reflect.Slice:
 		return "a list, each item " + expected(t.Elem())
 	case t == durationType:
