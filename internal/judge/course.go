@@ -3,6 +3,7 @@ package judge
 import (
 	"errors"
 	"fmt"
+	"go/scanner"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -99,7 +100,13 @@ func Open(root string, asked ...string) (*Course, error) {
 	}
 	for _, name := range names {
 		l := &Lesson{Name: name, root: root}
-		if err := l.readSpecs(); err != nil {
+		var syntax scanner.ErrorList
+		switch err := l.readSpecs(); {
+		case errors.As(err, &syntax):
+			l.breaks(Spec, Broken{Subject: name, Expected: "a spec that is Go", Got: err.Error()})
+			c.Lessons = append(c.Lessons, l)
+			continue
+		case err != nil:
 			return nil, fmt.Errorf("%s: %w", name, err)
 		}
 		if len(l.Specs) == 0 {

@@ -68,7 +68,7 @@ func (c *Course) Judge(ctx context.Context, o Options) (*Report, error) {
 	} else {
 		defer os.RemoveAll(work)
 	}
-	s := &session{Course: c, Options: o, ctx: ctx, module: modfile.ModulePath(mod), work: work, report: newReport(c)}
+	s := &session{Course: c, Options: o, ctx: ctx, module: modfile.ModulePath(mod), work: work, report: newReport(c, o.Mistake)}
 	if o.Mistake != "" && !s.hasMistake() {
 		return nil, fmt.Errorf("no such mistake as %q; there is: %s", o.Mistake, orNone(s.mistakeNames()))
 	}

@@ -41,7 +41,8 @@ type MistakeReport struct {
 	output map[string]string
 }
 
-func newReport(c *Course) *Report {
+// newReport has a table for each lesson; when one mistake is judged alone, there is nothing else in it.
+func newReport(c *Course, alone string) *Report {
 	r := &Report{Notes: c.Notes, Broken: []Broken{}, Lessons: []LessonReport{}}
 	for _, l := range c.Lessons {
 		lr := LessonReport{Name: l.Name, Mistakes: []MistakeReport{}}
@@ -49,6 +50,9 @@ func newReport(c *Course) *Report {
 			lr.Specs = append(lr.Specs, s.Name)
 		}
 		for _, w := range l.Mistakes {
+			if alone != "" && w.Name != alone {
+				continue
+			}
 			named := map[string]string{}
 			for _, c := range w.Catches {
 				named[c.Spec] = c.Word
@@ -57,7 +61,9 @@ func newReport(c *Course) *Report {
 				Name: w.Name, Title: w.Title, Named: named, Red: map[string]string{}, output: map[string]string{},
 			})
 		}
-		r.Lessons = append(r.Lessons, lr)
+		if alone == "" || len(lr.Mistakes) > 0 {
+			r.Lessons = append(r.Lessons, lr)
+		}
 	}
 	return r
 }
@@ -86,9 +92,11 @@ func (r *Report) record(l *Lesson, w *Wrong, p *packageRun) {
 
 // close gathers what the lessons found. Laws that were not asked for do not count.
 func (r *Report) close(s *session) {
-	for _, l := range s.Lessons {
+	for _, l := range r.Lessons {
 		r.Counts.Specs += len(l.Specs)
 		r.Counts.Mistakes += len(l.Mistakes)
+	}
+	for _, l := range s.Lessons {
 		for _, b := range l.broken {
 			if s.wants(b.Law) && (s.Options.Mistake == "" || b.Subject == s.Options.Mistake) {
 				r.Broken = append(r.Broken, b)
@@ -96,7 +104,7 @@ func (r *Report) close(s *session) {
 		}
 	}
 	slices.SortStableFunc(r.Broken, func(a, b Broken) int { return int(a.Law) - int(b.Law) })
-	r.Counts.Lessons, r.Counts.Runs, r.Counts.Broken = len(s.Lessons), s.runs, len(r.Broken)
+	r.Counts.Lessons, r.Counts.Runs, r.Counts.Broken = len(r.Lessons), s.runs, len(r.Broken)
 }
 
 // String is the closing line.

@@ -80,8 +80,13 @@ func (l LessonReport) print(w io.Writer, width int) {
 		}
 	}
 	fmt.Fprintln(w)
+	names := 0
+	for _, m := range l.Mistakes {
+		names = max(names, utf8.RuneCountInString(m.Name))
+	}
 	for i, m := range l.Mistakes {
-		fmt.Fprintf(w, "%3d  %s\n", i+1, pad(m.Name, 0))
+		line := fmt.Sprintf("%3d  %s  %s", i+1, pad(m.Name, names), m.Title)
+		fmt.Fprintln(w, strings.TrimRight(pad(line, width), " "))
 	}
 	fmt.Fprintf(w, "\n%s caught as said   %s also red   %s should have been red, in that way\n\n", markCaught, markRed, markMissed)
 }
