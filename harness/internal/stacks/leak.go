@@ -56,7 +56,7 @@ func Leaks(gs []Goroutine, mine func(file string) bool) []Leak {
 			add(&clients, Leak{Sentence: sentence, At: at})
 			continue
 		}
-		if mineStarted {
+		if mineStarted && !slices.ContainsFunc(g.Frames, ours) {
 			outer := g.Frames[len(g.Frames)-1]
 			add(&own, Leak{Sentence: fmt.Sprintf("%s, started in %s at %s", outer.Name(true), at.Name(false), at.Place()), At: at})
 			continue
@@ -78,18 +78,23 @@ func Leaks(gs []Goroutine, mine func(file string) bool) []Leak {
 
 // ofClient tells the goroutines that a kgo client runs from a learner's call into a client, or a callback.
 func ofClient(g Goroutine) bool {
+	if slices.ContainsFunc(g.Ancestors, func(f Frame) bool { return strings.HasPrefix(f.Func, kgo) }) {
+		return true
+	}
 	return strings.HasPrefix(g.CreatedBy.Func, kgo) || len(g.Frames) > 0 && strings.HasPrefix(g.Frames[len(g.Frames)-1].Func, kgo)
 }
 
 // library is the frame to name a goroutine by that has nothing to do with the learner's code.
 func library(g Goroutine) (Frame, bool) {
-	for _, f := range slices.Backward(g.Frames) {
-		if strings.Contains(f.Func, "/harness.") || strings.Contains(f.Func, "/harness/") || strings.Contains(f.Func, "/kfake.") {
-			return Frame{}, false
-		}
-		return f, true
+	if len(g.Frames) == 0 || slices.ContainsFunc(append(g.Frames[:len(g.Frames):len(g.Frames)], g.CreatedBy), ours) {
+		return Frame{}, false
 	}
-	return Frame{}, false
+	return g.Frames[len(g.Frames)-1], true
+}
+
+// ours are the harness and its broker: they serve the other end of what the learner's code left open.
+func ours(f Frame) bool {
+	return strings.Contains(f.Func, "/harness.") || strings.Contains(f.Func, "/harness/internal/") || strings.Contains(f.Func, "/kfake.")
 }
 
 func leaks(g Goroutine) string {

@@ -1,0 +1,5 @@
+//go:build synctests
+
+package supervise
+
+const tagged = true

@@ -1,0 +1,109 @@
+package supervise
+
+import (
+	"fmt"
+	"runtime"
+	"runtime/metrics"
+	"sync"
+	"time"
+
+	"github.com/kafka-katas/kafka-katas/harness/internal/stacks"
+)
+
+// Limits of a process under test. A story that comes near them has lost its way: the largest ones need a few
+// thousand goroutines and some hundred megabytes.
+const (
+	maxGoroutines = 100_000
+	maxHeap       = 2 << 30
+)
+
+const (
+	sample = 100 * time.Millisecond // between looks at the size
+	probe  = time.Second            // between looks at whether anything moves
+	gap    = 200 * time.Millisecond // between the two dumps of one look
+)
+
+// Watch watches over one story in real time and calls onStall, at most once and on a goroutine of its own, when it
+// has not been stopped within the limit; or earlier, when nothing in the newest bubble can go on by itself. It must be
+// called outside the bubble. mine tells the learner's files.
+//
+// A program that grows beyond all bounds is not left to a callback, since the memory may not last for it: a supervised
+// process ends with the diagnosis, and the parent reports it for the tests that run.
+//
+// Under a debugger Watch does nothing.
+func Watch(limit time.Duration, mine func(file string) bool, onStall func(stacks.Diagnosis)) (stop func()) {
+	if Debugged() {
+		return func() {}
+	}
+	done := make(chan struct{})
+	go watch(limit, mine, onStall, done)
+	return sync.OnceFunc(func() { close(done) })
+}
+
+func watch(limit time.Duration, mine func(string) bool, onStall func(stacks.Diagnosis), done <-chan struct{}) {
+	begin := time.Now()
+	tick := time.NewTicker(sample)
+	defer tick.Stop()
+	look := begin.Add(min(probe, limit))
+	for {
+		select {
+		case <-done:
+			return
+		case <-tick.C:
+		}
+		if d, grown := growth(mine); grown {
+			giveUpAll("BROKEN", Text(d))
+			onStall(d)
+			return
+		}
+		if time.Now().Before(look) {
+			continue
+		}
+		a := stacks.Take()
+		select {
+		case <-done:
+			return
+		case <-time.After(gap):
+		}
+		b := stacks.Take()
+		if stacks.Stuck(a, b) || time.Since(begin) >= limit {
+			select {
+			case <-done:
+			default:
+				onStall(stacks.Stall(a, b, mine))
+			}
+			return
+		}
+		look = time.Now().Add(probe)
+		if end := begin.Add(limit); look.After(end) {
+			look = end
+		}
+	}
+}
+
+// Text is a diagnosis as the body of a failure: the sentence under its word, and why it matters.
+func Text(d stacks.Diagnosis) string {
+	text := "BROKEN: " + d.Sentence
+	if d.Why != "" {
+		text += "\n\n   why    " + d.Why
+	}
+	return text
+}
+
+func growth(mine func(string) bool) (stacks.Diagnosis, bool) {
+	if runtime.NumGoroutine() > maxGoroutines {
+		return stacks.Growth(stacks.Goroutines, "the program started more than 100,000 goroutines", stacks.Take(), mine), true
+	}
+	if heap() > maxHeap {
+		return stacks.Growth(stacks.Memory, fmt.Sprintf("the program used more than %d GiB of memory", maxHeap>>30), stacks.Take(), mine), true
+	}
+	return stacks.Diagnosis{}, false
+}
+
+// heap is the size of all objects, dead ones that were not swept yet included. Unlike runtime.ReadMemStats it does
+// not stop the world.
+func heap() uint64 {
+	s := []metrics.Sample{{Name: "/memory/classes/heap/objects:bytes"}}
+	metrics.Read(s)
+	return s[0].Value.Uint64()
+}
