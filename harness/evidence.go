@@ -239,7 +239,7 @@ func (s *step) takes(e Event, seen, exact bool, words *phrasebook) bool {
 		return false
 	}
 	if f.TopicPartition() != e.TopicPartition() {
-		return !exact && !seen && (e.Kind == Handled || e.Kind == Produced || e.Kind == Committed)
+		return !seen && (e.Kind == Refused || !exact && (e.Kind == Handled || e.Kind == Produced || e.Kind == Committed))
 	}
 	return e.Kind != Committed || f.Offset <= e.Offset // a step back is news
 }

@@ -56,19 +56,25 @@ func failure(test, pkg string, err error, events []Event, hints failureHints) st
 		add("also", cut(headline(e), textWidth-len("schedule")-2))
 	}
 	lines = append(lines, hints.Notes...)
-	again, more := hints.Again, hints.Hint
-	if again == "" {
-		again = againCommand(test, pkg, textWidth-8)
-	}
-	if more == "" {
-		more = hintCommand(test, pkg)
-	}
+	again, more := hints.commands(test, pkg)
 	add("again", again)
 	add("more", more)
 	add("report", hints.Report)
 	b.WriteString("\n")
 	labelled(&b, lines)
 	return b.String()
+}
+
+// commands are those to copy: run just this again, and get a hint.
+func (h failureHints) commands(test, pkg string) (again, more string) {
+	again, more = h.Again, h.Hint
+	if again == "" {
+		again = againCommand(test, pkg, textWidth-8)
+	}
+	if more == "" {
+		more = hintCommand(test, pkg)
+	}
+	return again, more
 }
 
 // split takes apart what errors.Join put together.

@@ -100,8 +100,13 @@ func (p *phrasebook) say(run ...Event) string {
 		return "refused " + e.Text + who + because(e.Err) + times(more)
 	case Fenced, Stopped:
 		return e.Kind.String() + because(e.Err) + times(more)
+	case Crashed:
+		return strings.TrimRight("crashed "+oneLine(e.Text), " ")
 	case Disturbed:
-		return "fault: " + oneLine(e.Text) + times(more)
+		if e.Process != "" {
+			return "fault: " + oneLine(e.Text) + times(more)
+		}
+		return oneLine(e.Text) + times(more)
 	case Called:
 		return oneLine(e.Text) + because(e.Err) + times(more)
 	case Noted:

@@ -182,7 +182,7 @@ func stuck() told {
 	for p := range int32(6) {
 		last = s.produced("orders", p, 0, fmt.Sprintf("o-%d", p))
 	}
-	s.add(Event{Kind: Disturbed, Text: "OffsetCommit fails once with REBALANCE_IN_PROGRESS"})
+	s.add(Event{Process: "p1", Kind: Disturbed, Text: "OffsetCommit fails once with REBALANCE_IN_PROGRESS"})
 	s.time(101*ms).handled("p1", "inventory", "orders", 0, 0, "o-0")
 	s.time(102 * ms).add(Event{Process: "p1", Kind: Refused, Group: "inventory", Text: "OffsetCommit", Topic: "orders", Err: errors.New("REBALANCE_IN_PROGRESS")})
 	return told{
@@ -272,7 +272,7 @@ func charge() told {
 	s.does("payments", Started)
 	s.time(20*ms).owns("payments", "payments", tps("payment-requested", 0))
 	_, call := s.time(100*ms).began("payments", "payments", "payment-requested", 0, 7, "pay-7")
-	s.add(Event{Kind: Disturbed, Text: "the reply of POST provider/charges is lost, once"})
+	s.add(Event{Process: "payments", Kind: Disturbed, Text: "the reply of POST provider/charges is lost, once"})
 	for range 42 {
 		s.time(s.at + 5*ms).add(Event{Process: "payments", Kind: Called, Text: "GET provider/health 200"})
 	}

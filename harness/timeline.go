@@ -17,6 +17,7 @@ const (
 // A row is one line of a timeline.
 type row struct {
 	at    time.Duration
+	seq   int // of its first event
 	kind  Kind
 	seen  bool
 	cells []string // by lane
@@ -27,11 +28,20 @@ type row struct {
 // one for the broker, and only the few events that matter. Rows that b refers to begin with ">". It is "" when nothing
 // happened that could be told.
 func timeline(events []Event, b *Breach, width int) string {
+	rows, heads := summary(events, b)
+	if len(rows) == 0 {
+		return ""
+	}
+	return lay(rows, heads, width)
+}
+
+// summary is the rows of a timeline and the names of its lanes.
+func summary(events []Event, b *Breach) (rows []row, heads []string) {
 	words := newPhrasebook(events)
 	c := concernOf(events, b)
 	steps := evidence(events, c, words)
 	if len(steps) == 0 {
-		return ""
+		return nil, nil
 	}
 	var shown []Event
 	for _, s := range steps {
@@ -39,8 +49,17 @@ func timeline(events []Event, b *Breach, width int) string {
 	}
 	words.nameTopics(shown)
 	lanes := lanesOf(events, steps)
-	rows := merge(rowsOf(events, steps, lanes, c, words))
-	return lay(rows, headings(lanes, shown, words), width)
+	rows = merge(rowsOf(events, steps, lanes, c, words))
+	heads = headings(lanes, shown)
+	// The broker's lane may have nothing to say.
+	last := len(heads) - 1
+	if last > 0 && !slices.ContainsFunc(rows, func(r row) bool { return r.cells[last] != "" }) {
+		heads = heads[:last]
+		for i := range rows {
+			rows[i].cells = rows[i].cells[:last]
+		}
+	}
+	return rows, heads
 }
 
 // lanesOf names the lanes that have something to say: processes in the order of their first appearance, then the broker.
@@ -59,7 +78,7 @@ func lanesOf(events []Event, steps []*step) []string {
 }
 
 // headings are the names over the lanes. Processes of several groups carry theirs.
-func headings(lanes []string, shown []Event, words *phrasebook) []string {
+func headings(lanes []string, shown []Event) []string {
 	groups := map[string]string{}
 	distinct := map[string]bool{}
 	for _, e := range shown {
@@ -86,7 +105,7 @@ func rowsOf(events []Event, steps []*step, lanes []string, c *concern, words *ph
 	broker := len(lanes) - 1
 	for i, s := range steps {
 		e := s.run[0]
-		r := row{at: e.At, kind: e.Kind, seen: s.seen, cells: make([]string, len(lanes))}
+		r := row{at: e.At, seq: e.Seq, kind: e.Kind, seen: s.seen, cells: make([]string, len(lanes))}
 		r.cells[slices.Index(lanes, s.lane)] = words.say(s.run...)
 		if s.lane != "" {
 			r.cells[broker] = background(events, e, c, words)
@@ -221,10 +240,6 @@ func lay(rows []row, heads []string, width int) string {
 		timeWidth = max(timeWidth, utf8.RuneCountInString(t))
 	}
 	left := len("> ") + timeWidth + betweenLanes
-	// The broker's lane may have nothing to say.
-	for last := len(heads) - 1; last > 0 && !slices.ContainsFunc(rows, func(r row) bool { return r.cells[last] != "" }); last-- {
-		heads = heads[:last]
-	}
 	starts := columns(rows, heads, width-left)
 	var out strings.Builder
 	line := func(gutter, at string, cells []string, mark string) {
@@ -249,7 +264,7 @@ func lay(rows []row, heads []string, width int) string {
 		if r.seen {
 			gutter = "> "
 		}
-		line(gutter, times[i], r.cells[:len(heads)], r.mark)
+		line(gutter, times[i], r.cells, r.mark)
 	}
 	return out.String()
 }
@@ -307,7 +322,7 @@ func columns(rows []row, heads []string, room int) []int {
 		begin()
 		_, all := fit(heads, starts, room)
 		for _, r := range rows {
-			_, lost := fit(r.cells[:len(heads)], starts, roomFor(r.mark, room))
+			_, lost := fit(r.cells, starts, roomFor(r.mark, room))
 			all += lost
 		}
 		return all
