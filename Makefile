@@ -12,6 +12,9 @@ NN    := $(shell printf '%02d' "$$(echo $(LESSON) | sed 's/^lesson//; s/^0*//')"
 GREEN := $(patsubst %,./%/...,$(wildcard harness ops shop internal cmd))
 TIDY  := $(GREEN) $(patsubst %,./%/...,$(wildcard solutions))
 
+# A lesson that is named on the command line is judged alone: make solutions-check LESSON=07.
+JUDGED := $(if $(filter command line,$(origin LESSON)),$(NN))
+
 .DEFAULT_GOAL := help
 .PHONY: help kata watch check fmt build vet lint test race solutions-check bench explore golden report
 
@@ -22,7 +25,7 @@ kata: ## run a lesson: make kata LESSON=07
 	go test $(TAGS) ./katas/lesson$(NN)/...
 
 watch: ## run a lesson again at each change: make watch LESSON=07
-	go tool gotestsum --watch --watch-chdir --format standard-quiet -- $(TAGS) ./katas/lesson$(NN)/...
+	go tool gotestsum --watch --watch-clear --format standard-quiet --packages ./katas/lesson$(NN) -- $(TAGS)
 
 check: fmt build vet lint solutions-check test ## everything that CI checks
 
@@ -48,4 +51,18 @@ race: ## the same under the race detector
 
 solutions-check: ## prove that the course itself is right: the five laws
 	@mkdir -p .katas
-	go tool kata check --markdown .katas/laws.md
+	go tool kata check $(JUDGED) --markdown .katas/laws.md
+
+bench: ## measure the solutions and the harness
+	go test $(TAGS) -run '^$$' -bench . -benchmem $(TIDY)
+
+explore: ## look for new failing schedules on the solutions: make explore FOR=10m
+	go tool kata check $(JUDGED) --law 2 --repeat 1 --race=false --explore $(FOR)
+
+golden: ## rewrite the golden files from what is printed now; read the diff
+	go test $(TAGS) ./harness -update.failures
+	go test ./internal/judge -update
+
+report: ## write each story's whole timeline as HTML to .katas/: make report LESSON=07
+	@mkdir -p .katas
+	KATA_REPORT=$(CURDIR)/.katas go test $(TAGS) -count=1 ./katas/lesson$(NN)/...

@@ -22,6 +22,7 @@ type checkFlags struct {
 	race     bool
 	shuffle  string
 	timeout  time.Duration
+	explore  time.Duration
 	keep     bool
 	json     bool
 	markdown string
@@ -54,6 +55,7 @@ Exit codes: 0 every law holds, 1 a law is broken, 2 a wrong call or environment.
 	flags.BoolVar(&f.race, "race", true, "run the solutions under the race detector (needs a C compiler)")
 	flags.StringVar(&f.shuffle, "shuffle", "", "seed of an earlier run's order, to see it again")
 	flags.DurationVar(&f.timeout, "timeout", 10*time.Minute, "limit of each test program")
+	flags.DurationVar(&f.explore, "explore", 0, "let each exploration take new seeds for this long (use with --law 2 --repeat 1)")
 	flags.BoolVar(&f.keep, "keep", false, "leave the overlay in place and show the go commands")
 	flags.BoolVar(&f.json, "json", false, "write the whole report as JSON")
 	flags.StringVar(&f.markdown, "markdown", "", "write the report as Markdown to this file too")
@@ -63,8 +65,8 @@ Exit codes: 0 every law holds, 1 a law is broken, 2 a wrong call or environment.
 
 func (f *checkFlags) run(cmd *cobra.Command, lessons []string) error {
 	options := judge.Options{
-		Mistake: f.mistake, Repeat: f.repeat, NoRace: !f.race, Shuffle: f.shuffle, Timeout: f.timeout, Keep: f.keep,
-		Log: cmd.ErrOrStderr(),
+		Mistake: f.mistake, Repeat: f.repeat, NoRace: !f.race, Shuffle: f.shuffle, Timeout: f.timeout, Explore: f.explore,
+		Keep: f.keep, Log: cmd.ErrOrStderr(),
 	}
 	for _, n := range f.laws {
 		law := judge.Law(n)

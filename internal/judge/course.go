@@ -103,7 +103,7 @@ func Open(root string, asked ...string) (*Course, error) {
 		var syntax scanner.ErrorList
 		switch err := l.readSpecs(); {
 		case errors.As(err, &syntax):
-			l.breaks(Spec, Broken{Subject: name, Expected: "a spec that is Go", Got: err.Error()})
+			l.breaks(Spec, Broken{Subject: name, Expected: "a spec that is Go", Got: strings.ReplaceAll(err.Error(), l.kata()+string(filepath.Separator), "")})
 			c.Lessons = append(c.Lessons, l)
 			continue
 		case err != nil:

@@ -145,9 +145,9 @@ func environment() []string {
 }
 
 // goTest runs go test -json in root. Red tests are no error; a go command that could not do its work is.
-func goTest(ctx context.Context, root string, args ...string) (*testRun, error) {
+func goTest(ctx context.Context, root string, env []string, args ...string) (*testRun, error) {
 	cmd := exec.CommandContext(ctx, "go", append([]string{"test", "-json"}, args...)...)
-	cmd.Dir, cmd.Env = root, environment()
+	cmd.Dir, cmd.Env = root, append(environment(), env...)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	out, err := cmd.StdoutPipe()

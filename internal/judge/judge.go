@@ -25,6 +25,7 @@ type Options struct {
 	NoRace  bool          // for a machine without a C compiler
 	Shuffle string        // the seed of an earlier run; "" takes a new one
 	Timeout time.Duration // of each go command's test binaries; 0 means 10 minutes
+	Explore time.Duration // how long each exploration takes new seeds on the solution; 0 for its fixed ones
 	Keep    bool          // leave the overlay in place and say where
 	Log     io.Writer     // one line for each law as it is judged; nil for none
 }
@@ -125,11 +126,18 @@ func (s *session) importPath(pattern string) string {
 
 // test runs one go test over all patterns and shows the command when the overlay is kept.
 func (s *session) test(flags, patterns []string) (*testRun, error) {
-	args := slices.Concat([]string{"-tags", Tag, "-timeout", s.Timeout.String()}, flags, patterns)
+	args := slices.Concat([]string{"-tags", Tag}, flags, patterns)
+	var env []string
+	if s.Explore > 0 {
+		env = []string{"KATA_EXPLORE=" + s.Explore.String()}
+		args = slices.Insert(args, 0, "-timeout", "0") // each exploration keeps its own time
+	} else {
+		args = slices.Insert(args, 0, "-timeout", s.Timeout.String())
+	}
 	if s.Keep {
 		fmt.Fprintf(s.Log, "       KATA_ALL=1 go test %s\n", strings.Join(args, " "))
 	}
-	r, err := goTest(s.ctx, s.Root, args...)
+	r, err := goTest(s.ctx, s.Root, env, args...)
 	if err == nil {
 		s.runs += r.runs()
 	}

@@ -104,6 +104,21 @@ func pad(s string, width int) string {
 	return s + strings.Repeat(" ", max(0, width-n))
 }
 
+// verdictOf says how a spec ended beside how it was said to end.
+func verdictOf(word string, red bool, said string) string {
+	got := "green"
+	if red {
+		got = cmpOr(word, "red without a verdict")
+	}
+	switch {
+	case said == "":
+		return "(" + got + ", not named)"
+	case got == said:
+		return "(" + got + ", as said)"
+	}
+	return "(" + got + ", to be caught as " + said + ")"
+}
+
 // Markdown writes the report for a web page such as a CI summary.
 func (r *Report) Markdown(w io.Writer) {
 	fmt.Fprintf(w, "## The five laws\n\n%s.\n", r.Counts)
@@ -149,11 +164,7 @@ func (r *Report) Show(w io.Writer, name string) {
 					green++
 					continue
 				}
-				said := ""
-				if m.Named[s] != "" {
-					said = "  (to be caught as " + m.Named[s] + ")"
-				}
-				fmt.Fprintf(w, "\n%s %s %s%s\n", m.mark(s), s, cmpOr(word, map[bool]string{true: "red without a verdict", false: "not red"}[red]), said)
+				fmt.Fprintf(w, "\n%s %s  %s\n", m.mark(s), s, verdictOf(word, red, m.Named[s]))
 				if text := excerpt(m.output[s], 400); text != "" {
 					fmt.Fprintf(w, "%s\n", text)
 				}
