@@ -73,9 +73,9 @@ func (p *Produced) add(raw []byte) error {
 func (p *Produced) unpack(b *kmsg.RecordBatch) error {
 	raw := b.Records
 	if codec := kgo.CompressionCodecType(b.Attributes & 7); codec != kgo.CodecNone {
-		// A decompressor each time: a kept one would carry channels from one bubble into another.
+		// A new one each time: a kept one might carry what belongs to one bubble into another.
 		var err error
-		if raw, err = kgo.DefaultDecompressor().Decompress(raw, codec); err != nil {
+		if raw, err = Decompressor().Decompress(raw, codec); err != nil {
 			return err
 		}
 	}

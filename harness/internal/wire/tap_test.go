@@ -2,13 +2,14 @@ package wire
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
-	"time"
 
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -71,17 +72,22 @@ type network struct {
 	dial  func(context.Context, string, string) (net.Conn, error)
 }
 
+// tapped dials with h on each connection.
+func (n network) tapped(h Handler) func(context.Context, string, string) (net.Conn, error) {
+	return func(ctx context.Context, network, addr string) (net.Conn, error) {
+		conn, err := n.dial(ctx, network, addr)
+		if err != nil {
+			return nil, err
+		}
+		return Tap(conn, addr, h), nil
+	}
+}
+
 // client is a client whose connections h sees; h may be nil.
 func (n network) client(t testing.TB, h Handler, opts ...kgo.Opt) *kgo.Client {
 	dial := n.dial
 	if h != nil {
-		dial = func(ctx context.Context, network, addr string) (net.Conn, error) {
-			conn, err := n.dial(ctx, network, addr)
-			if err != nil {
-				return nil, err
-			}
-			return Tap(conn, addr, h), nil
-		}
+		dial = n.tapped(h)
 	}
 	cl, err := kgo.NewClient(append([]kgo.Opt{kgo.SeedBrokers(n.seeds...), kgo.Dialer(dial), kgo.DisableClientMetrics()}, opts...)...)
 	require.NoError(t, err)
@@ -89,9 +95,11 @@ func (n network) client(t testing.TB, h Handler, opts ...kgo.Opt) *kgo.Client {
 	return cl
 }
 
+var topics atomic.Int32
+
 // topic makes a topic of its own for the test.
 func (n network) topic(t testing.TB, partitions int32) string {
-	name := strings.NewReplacer("/", "-", "_", "-").Replace(t.Name()) + time.Now().Format("-150405.000000")
+	name := fmt.Sprintf("%s-%d-%d", strings.ReplaceAll(t.Name(), "/", "-"), os.Getpid(), topics.Add(1))
 	adm := kadm.NewClient(n.client(t, nil))
 	_, err := adm.CreateTopic(t.Context(), partitions, -1, nil, name)
 	require.NoError(t, err)
