@@ -13,27 +13,27 @@ type Kind uint8
 // The kinds of events. Those of the wire are recorded when the broker's reply has been seen, and so mean that
 // the thing happened; those of the handler are recorded around the call.
 const (
-	Started    Kind = iota + 1 // a process began to run
-	Stopping                   // a process was asked to stop
-	Stopped                    // a process has ended; Err is what it returned
-	Crashed                    // a process was cut off in an instant: no more effect from here on
-	Isolated                   // a process lost its network and does not know it yet
-	Healed                     // an isolated process has its network again
-	Joined                     // a process was admitted to Group in Generation
-	Assigned                   // a process was told by the coordinator that it owns Partitions, and only those
-	Revoked                    // a process gave Partitions up
-	Left                       // a process left Group of its own accord
-	Expired                    // the coordinator removed a process that no longer heartbeats (inferred from the wire)
-	Fenced                     // the broker refused a process because a newer one took its place
-	Began                      // a handler was called with a record
-	Handled                    // that call returned nil
-	Failed                     // that call returned Err
-	Committed                  // Group's committed offset of a partition was set to Offset
-	Refused                    // the broker refused a request (Text says which) with Err
-	Produced                   // a record was acknowledged at Offset
-	Called                     // an HTTP exchange over the story's network; Text says what and how it ended
-	Disturbed                  // the story injected a fault; Text says which
-	Noted                      // the story or the program wrote Text into the journal
+	Started   Kind = iota + 1 // a process began to run
+	Stopping                  // a process was asked to stop
+	Stopped                   // a process has ended; Err is what it returned
+	Crashed                   // a process was cut off in an instant: no more effect from here on
+	Isolated                  // a process lost its network and does not know it yet
+	Healed                    // an isolated process has its network again
+	Joined                    // a process was admitted to Group in Generation
+	Assigned                  // a process was told by the coordinator that it owns Partitions, and only those
+	Revoked                   // a process gave Partitions up
+	Left                      // a process left Group of its own accord
+	Expired                   // the coordinator removed a process that no longer heartbeats (inferred from the wire)
+	Fenced                    // the broker refused a process because a newer one took its place
+	Began                     // a handler was called with a record
+	Handled                   // that call returned nil
+	Failed                    // that call returned Err
+	Committed                 // Group's committed offset of a partition was set to Offset
+	Refused                   // the broker refused a request (Text says which) with Err
+	Produced                  // a record was acknowledged at Offset
+	Called                    // an HTTP exchange over the story's network; Text says what and how it ended
+	Disturbed                 // the story injected a fault; Text says which
+	Noted                     // the story or the program wrote Text into the journal
 )
 
 var kindNames = [...]string{
@@ -74,6 +74,7 @@ type Event struct {
 	Key        string
 	Partitions []TopicPartition // for Assigned and Revoked, sorted
 	Call       int              // pairs Began with its Handled or Failed; unique in a story
+	Sent       int              // for Committed: how many events there were when the request left the process
 	Err        error
 	Text       string
 }
@@ -123,6 +124,13 @@ next:
 		out = append(out, e)
 	}
 	return out
+}
+
+// len is how many events there are.
+func (j *Journal) len() int {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return len(j.events)
 }
 
 // wait returns a channel that is closed at the next event.

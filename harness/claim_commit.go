@@ -1,0 +1,117 @@
+package harness
+
+import "fmt"
+
+// Drained claims that the group has committed every partition of the topics to its end: lag is 0.
+func (g *Group) Drained(topics ...*Topic) Claim {
+	return func(w *World) error {
+		for _, tp := range partitions(topics) {
+			end := w.topicNamed(tp.Topic).End(tp.Partition)
+			begin := g.begin(tp)
+			if end == begin {
+				continue
+			}
+			at, seq := g.committed(tp)
+			if at == end {
+				continue
+			}
+			b := Breach{Why: "lag that does not fall although the members are healthy means that somebody waits for what will not come", Seen: w.about(tp, max(at, begin))}
+			if seq >= 0 {
+				b.Seen = append(b.Seen, seq)
+			}
+			if at < 0 {
+				b.What = fmt.Sprintf("group %s has committed nothing of %s, which holds %d records", g, w.show(tp), end-begin)
+				if hint := w.silent(); hint != "" {
+					b.What += "; " + hint
+				}
+			} else {
+				b.What = fmt.Sprintf("group %s has committed %s up to offset %d of %d", g, w.show(tp), at, end)
+			}
+			return &Stuck{b}
+		}
+		return nil
+	}
+}
+
+// silent says which living process has never spoken to Kafka: the usual cause is that it does not use its options.
+func (w *World) silent() string {
+	for _, p := range w.live() {
+		p.mu.Lock()
+		n := len(p.requests)
+		p.mu.Unlock()
+		if n == 0 {
+			return fmt.Sprintf("%s has sent no request to Kafka at all: does it give the options it was handed to kgo.NewClient, and poll?", p.Name)
+		}
+	}
+	return ""
+}
+
+// CommitSafe claims that no offset was ever committed past a record that had not been handled when the commit left,
+// and that no committed offset ever went down.
+func (g *Group) CommitSafe(topics ...*Topic) Claim {
+	return func(w *World) error {
+		of := map[TopicPartition]bool{}
+		for _, tp := range partitions(topics) {
+			of[tp] = true
+		}
+		handledAt := map[record]int{} // Seq of the first time
+		for r, seqs := range g.handled() {
+			handledAt[r] = seqs[0]
+		}
+		committed := map[TopicPartition]Event{}
+		for _, e := range g.events(Committed) {
+			tp := e.TopicPartition()
+			if !of[tp] || e.Process == "" {
+				continue
+			}
+			from := g.begin(tp)
+			if last, ok := committed[tp]; ok {
+				from = last.Offset
+				if e.Offset < last.Offset {
+					return &Rewound{Breach{
+						What: fmt.Sprintf("the committed offset of %s went back from %d (by %s at %s) to %d (by %s at %s)", w.show(tp), last.Offset, last.Process, seconds(last.At), e.Offset, e.Process, seconds(e.At)),
+						Why:  "the broker accepts it without an error, and whoever owns the partition next handles those records again",
+						Seen: []int{last.Seq, e.Seq},
+					}}
+				}
+			}
+			for o := from; o < e.Offset; o++ {
+				r := record{tp, o}
+				if seq, ok := handledAt[r]; ok && seq < e.Sent {
+					continue
+				}
+				return &CommittedTooEarly{Breach{
+					What: fmt.Sprintf("%s committed %s up to offset %d at %s when offset %d had not been handled", e.Process, w.show(tp), e.Offset, seconds(e.At), o),
+					Why:  "a crash now loses that record: the next owner starts behind it",
+					Seen: append(w.about(tp, o), e.Seq),
+				}}
+			}
+			committed[tp] = e
+		}
+		return nil
+	}
+}
+
+// CommittedAt claims that the group's committed offset of a partition is exactly that.
+func (g *Group) CommittedAt(t *Topic, partition int32, want int64) Claim {
+	return func(w *World) error {
+		tp := TopicPartition{t.Name, partition}
+		got, seq := g.committed(tp)
+		if got == want {
+			return nil
+		}
+		b := Breach{What: fmt.Sprintf("group %s has committed %s up to offset %d; it should be %d", g, w.show(tp), got, want)}
+		if got < 0 {
+			b.What = fmt.Sprintf("group %s has committed nothing of %s; it should be offset %d", g, w.show(tp), want)
+		}
+		if seq >= 0 {
+			b.Seen = []int{seq}
+		}
+		if got > want {
+			b.Why = "records behind it will not be delivered again, whether they were handled or not"
+			return &CommittedTooEarly{b}
+		}
+		b.Why = "what was handled and not committed is handled again by the next owner"
+		return &Duplicated{b}
+	}
+}

@@ -1,0 +1,207 @@
+package harness
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Balanced claims that every partition of the topics has exactly one owner among these processes, each process is a
+// member, and what they own differs by at most one.
+func (g *Group) Balanced(members []*Process, topics ...*Topic) Claim {
+	return func(w *World) error {
+		owners := g.Owners(topics...)
+		load := map[string]int{}
+		for _, p := range members {
+			load[p.Name] = 0
+		}
+		for _, tp := range partitions(topics) {
+			who := owners[tp]
+			if len(who) != 1 {
+				owned := "has no owner"
+				if len(who) > 1 {
+					owned = "is owned by " + strings.Join(who, " and ") + " at once"
+				}
+				return g.unbalanced("%s %s", w.show(tp), owned)
+			}
+			if _, ok := load[who[0]]; !ok {
+				return g.unbalanced("%s is owned by %s, which should own nothing now", w.show(tp), who[0])
+			}
+			load[who[0]]++
+		}
+		least, most := len(owners)+1, -1
+		for _, n := range load {
+			least, most = min(least, n), max(most, n)
+		}
+		if most-least > 1 {
+			return g.unbalanced("group %s is spread unevenly: %s", g, loads(load))
+		}
+		return nil
+	}
+}
+
+func loads(load map[string]int) string {
+	var out []string
+	for name, n := range load {
+		out = append(out, fmt.Sprintf("%s owns %d", name, n))
+	}
+	slices.Sort(out)
+	return strings.Join(out, ", ")
+}
+
+func (g *Group) unbalanced(format string, args ...any) error {
+	b := says("a partition without an owner is not consumed; one with two is consumed twice; an uneven spread makes one member the bottleneck", format, args...)
+	last := map[string]int{}
+	for _, e := range g.events(Assigned) {
+		last[e.Process] = e.Seq
+	}
+	for _, seq := range last {
+		b.Seen = append(b.Seen, seq)
+	}
+	slices.Sort(b.Seen)
+	return &Unbalanced{b}
+}
+
+// Owns claims that the process owns exactly that many partitions of the topics.
+func (g *Group) Owns(p *Process, n int, topics ...*Topic) Claim {
+	return func(w *World) error {
+		got := 0
+		for _, who := range g.Owners(topics...) {
+			if slices.Contains(who, p.Name) {
+				got++
+			}
+		}
+		if got != n {
+			return g.unbalanced("%s owns %d partitions; it should be %d", p.Name, got, n)
+		}
+		return nil
+	}
+}
+
+// MovedOnly claims that since the story time at, the process gave up at most n partitions in all.
+func (g *Group) MovedOnly(p *Process, since time.Duration, n int) Claim {
+	return func(w *World) error {
+		gone := 0
+		var seen []int
+		for _, e := range g.events(Revoked) {
+			if e.Process == p.Name && e.At >= since {
+				gone += len(e.Partitions)
+				seen = append(seen, e.Seq)
+			}
+		}
+		if gone <= n {
+			return nil
+		}
+		return &Unbalanced{Breach{
+			What: fmt.Sprintf("%s gave up %d partitions since %s; only %d had to move", p.Name, gone, seconds(since), n),
+			Why:  "a partition that is given up stands still, and its work in flight is repeated; a cooperative rebalance moves only what must move",
+			Seen: seen,
+		}}
+	}
+}
+
+// OneAtATime claims that no partition and no key was ever in work at two places at once within the group: neither at
+// two members nor twice at one. A crashed process's work ends with the crash.
+func (g *Group) OneAtATime(topics ...*Topic) Claim {
+	return func(w *World) error {
+		of := map[TopicPartition]bool{}
+		for _, tp := range partitions(topics) {
+			of[tp] = true
+		}
+		working := map[TopicPartition]map[int]Event{}
+		for _, e := range w.journal.Events(Of(Began, Handled, Failed, Crashed)) {
+			tp := e.TopicPartition()
+			switch {
+			case e.Kind == Crashed:
+				for _, calls := range working {
+					for call, b := range calls {
+						if b.Process == e.Process {
+							delete(calls, call)
+						}
+					}
+				}
+			case e.Group != g.Name || !of[tp]:
+			case e.Kind == Began:
+				for _, b := range working[tp] {
+					return &Overlapped{Breach{
+						What: fmt.Sprintf("%s was begun at %s by %s when %s still had offset %d of it in work, since %s",
+							w.record(record{tp, e.Offset}), seconds(e.At), e.Process, other(b, e), b.Offset, seconds(b.At)),
+						Why:  "two that work on one partition at once overtake each other, and what the slower one writes last wins",
+						Seen: []int{b.Seq, e.Seq},
+					}}
+				}
+				if working[tp] == nil {
+					working[tp] = map[int]Event{}
+				}
+				working[tp][e.Call] = e
+			default:
+				delete(working[tp], e.Call)
+			}
+		}
+		return nil
+	}
+}
+
+func other(b, e Event) string {
+	if b.Process == e.Process {
+		return "it"
+	}
+	return b.Process
+}
+
+// InWork is how many records the process has in work now, and the most it ever had at once.
+func (p *Process) InWork() (now, most int) {
+	for _, e := range p.w.journal.Events(By(p.Name), Of(Began, Handled, Failed, Crashed)) {
+		switch e.Kind {
+		case Began:
+			now++
+			most = max(most, now)
+		case Crashed:
+			now = 0
+		default:
+			now--
+		}
+	}
+	return now, most
+}
+
+// Busy claims that the process has exactly n records in work now.
+func (p *Process) Busy(n int) Claim {
+	return func(w *World) error {
+		now, _ := p.InWork()
+		if now == n {
+			return nil
+		}
+		b := Breach{What: fmt.Sprintf("%s has %d records in work at %s; it should be %d", p.Name, now, seconds(w.Now()), n), Seen: w.lastOf(p.Name, Began)}
+		if now > n {
+			b.Why = "more at once than was asked for takes the ground from under limits, pools and partners"
+			return &Overlapped{b}
+		}
+		b.Why = "partitions are the unit of parallelism: work on one must not wait for another"
+		return &Stuck{b}
+	}
+}
+
+// lastOf are the newest few events of that kind.
+func (w *World) lastOf(process string, kind Kind) (seen []int) {
+	events := w.journal.Events(By(process), Of(kind))
+	for _, e := range events[max(0, len(events)-4):] {
+		seen = append(seen, e.Seq)
+	}
+	return seen
+}
+
+// Member claims that the process is a member of the group, whatever it owns.
+func (g *Group) Member(p *Process) Claim {
+	return func(w *World) error {
+		in := false
+		for _, e := range g.w.journal.Events(By(p.Name), Of(Joined, Left, Expired, Crashed, Stopped, Fenced)) {
+			in = e.Kind == Joined && e.Group == g.Name
+		}
+		if in && p.Alive() {
+			return nil
+		}
+		return &Stuck{says("a process that is in no group gets no records, however healthy it looks", "%s is not a member of group %s", p.Name, g)}
+	}
+}

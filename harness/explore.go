@@ -1,0 +1,249 @@
+package harness
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"slices"
+	"strconv"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+)
+
+// Plan says what an exploration may do to a story. Zero fields take the defaults.
+type Plan struct {
+	Schedules int           // how many schedules are tried, 200 by default
+	Members   int           // how many processes take part at most, 3 by default: m1, m2, m3
+	Moves     []MoveKind    // what may happen, everything by default
+	AtMost    int           // moves in one schedule, 6 by default
+	Within    time.Duration // the moves lie within this time of the story, 60 seconds by default
+}
+
+func (p Plan) filled() Plan {
+	if p.Schedules == 0 {
+		p.Schedules = 200
+	}
+	if p.Members == 0 {
+		p.Members = 3
+	}
+	if len(p.Moves) == 0 {
+		p.Moves = AllMoves()
+	}
+	if p.AtMost == 0 {
+		p.AtMost = 6
+	}
+	if p.Within == 0 {
+		p.Within = time.Minute
+	}
+	return p
+}
+
+// Explore tells a story under many random schedules of joins, leaves, crashes and broker errors, and reports the
+// smallest schedule that breaks a promise, with a command that replays just that one. The schedules come from a fixed
+// seed, so that a verdict never changes by itself; KATA_EXPLORE=10m tries new ones for that long.
+//
+// The story must call [Schedule.Play]. On a real cluster one schedule without moves is told.
+func Explore(t *testing.T, plan Plan, story func(w *World, s *Schedule), opts ...Option) {
+	t.Helper()
+	spec := begin(t, caller())
+	defer spec.end()
+	o := defaults()
+	for _, opt := range opts {
+		opt(&o)
+	}
+	x := &exploration{spec: spec, plan: plan.filled(), o: o, story: story}
+	if text := os.Getenv("KATA_SCHEDULE"); text != "" {
+		moves, err := parseMoves(text)
+		if err != nil {
+			t.Fatalf("KATA_SCHEDULE: %v", err)
+		}
+		spec.report(x.try(moves))
+		return
+	}
+	if quiet := x.try(nil); quiet.err != nil || quiet.skip != "" || os.Getenv("KAFKA_BROKERS") != "" {
+		quiet.schedule = nil // it breaks without any disturbance: say so plainly
+		spec.report(quiet)
+		return
+	}
+	spec.report(x.search())
+}
+
+const fixedSeed = 20260922
+
+type exploration struct {
+	spec    *spec
+	plan    Plan
+	o       options
+	story   func(*World, *Schedule)
+	red     outcome // the smallest so far
+	tried   int
+	stalled bool
+}
+
+// try tells the story under one schedule.
+func (x *exploration) try(moves []Move) outcome {
+	s := &Schedule{Moves: moves, members: x.plan.Members}
+	out := x.spec.play(x.o, func(w *World) { s.w = w; x.story(w, s) }, s)
+	x.tried++
+	return out
+}
+
+// search lets rapid draw schedules, and makes the first that is red as small as it can.
+func (x *exploration) search() outcome {
+	budget, _ := time.ParseDuration(os.Getenv("KATA_EXPLORE"))
+	began := time.Now()
+	for seed := uint64(fixedSeed); ; seed = uint64(time.Now().UnixNano()) {
+		x.check(seed)
+		if x.red.err != nil || time.Since(began) >= budget {
+			break
+		}
+	}
+	x.spec.t.Logf("%d schedules explored", x.tried)
+	if x.red.err != nil && !x.red.stalled {
+		x.minimise(time.Now().Add(minimiseFor))
+	}
+	return x.red
+}
+
+func (x *exploration) check(seed uint64) {
+	for name, value := range map[string]string{
+		"rapid.seed": strconv.FormatUint(seed, 10), "rapid.checks": strconv.Itoa(x.plan.Schedules),
+		"rapid.nofailfile": "true", "rapid.shrinktime": "0s", // minimise does that
+	} {
+		if err := flag.Set(name, value); err != nil {
+			x.spec.t.Fatalf("rapid has no flag %s any more: %v", name, err)
+		}
+	}
+	draw := rapid.SliceOfN(x.move(), 1, x.plan.AtMost)
+	defer func() {
+		if r := recover(); r != nil && r != any(silentEnd{}) {
+			panic(r)
+		}
+	}()
+	rapid.Check(silent{}, func(rt *rapid.T) {
+		moves := draw.Draw(rt, "schedule")
+		if x.stalled { // a stalled story costs seconds of real time: one is enough
+			return
+		}
+		out := x.try(sorted(moves))
+		if out.err != nil {
+			x.red, x.stalled = out, out.stalled
+			rt.Fatalf("%v", out.err)
+		}
+	})
+}
+
+// minimiseFor bounds in real time how long a red schedule is made smaller.
+const minimiseFor = 3 * time.Second
+
+// minimise leaves out moves, and then makes the others earlier, as long as the story stays red. rapid's own shrinker
+// gives up when a smaller case fails in other words; the order of goroutines is not fixed, so that happens.
+func (x *exploration) minimise(deadline time.Time) {
+	smaller := func(moves []Move) bool {
+		if time.Now().After(deadline) {
+			return false
+		}
+		out := x.try(moves)
+		if out.err != nil && !out.stalled {
+			x.red = out
+			return true
+		}
+		return false
+	}
+	for again := true; again; {
+		again = false
+		for i := len(x.red.schedule.Moves) - 1; i >= 0; i-- {
+			again = smaller(slices.Delete(slices.Clone(x.red.schedule.Moves), i, i+1)) || again
+		}
+	}
+	for i := range x.red.schedule.Moves {
+		for step := x.red.schedule.Moves[i].At; step >= 100*time.Millisecond; step /= 2 {
+			moves := slices.Clone(x.red.schedule.Moves)
+			moves[i].At = (moves[i].At - step).Round(100 * time.Millisecond)
+			if moves[i].At >= 0 {
+				smaller(sorted(moves))
+			}
+		}
+	}
+}
+
+func (x *exploration) move() *rapid.Generator[Move] {
+	return rapid.Custom(func(rt *rapid.T) Move {
+		steps := int(x.plan.Within / (100 * time.Millisecond))
+		return Move{
+			At:   time.Duration(rapid.IntRange(0, steps).Draw(rt, "at")) * 100 * time.Millisecond,
+			Kind: rapid.SampledFrom(x.plan.Moves).Draw(rt, "kind"),
+			Who:  rapid.IntRange(1, x.plan.Members).Draw(rt, "who"),
+		}
+	})
+}
+
+// silent takes what rapid would print: the failure is told in delivery words instead.
+type silent struct{}
+
+type silentEnd struct{}
+
+func (silent) Helper()               {}
+func (silent) Name() string          { return "exploration" }
+func (silent) Logf(string, ...any)   {}
+func (silent) Log(...any)            {}
+func (silent) Skipf(string, ...any)  { panic(silentEnd{}) }
+func (silent) Skip(...any)           { panic(silentEnd{}) }
+func (silent) SkipNow()              { panic(silentEnd{}) }
+func (silent) Errorf(string, ...any) {}
+func (silent) Error(...any)          {}
+func (silent) Fatalf(string, ...any) { panic(silentEnd{}) }
+func (silent) Fatal(...any)          { panic(silentEnd{}) }
+func (silent) FailNow()              { panic(silentEnd{}) }
+func (silent) Fail()                 {}
+func (silent) Failed() bool          { return false }
+
+var _ rapid.TB = silent{}
+
+// Sweep tells a story once to learn every point at which the process named victim can crash — before and after each of
+// its requests and each call of its handler — and then once for every such point, with a crash of the victim's first
+// life there. The story must survive each of them. KATA_POINT replays one.
+func Sweep(t *testing.T, victim string, story func(w *World), opts ...Option) {
+	t.Helper()
+	spec := begin(t, caller())
+	defer spec.end()
+	o := defaults()
+	for _, opt := range opts {
+		opt(&o)
+	}
+	if text := os.Getenv("KATA_POINT"); text != "" {
+		point, err := parsePoint(text)
+		if err != nil {
+			t.Fatalf("KATA_POINT: %v", err)
+		}
+		spec.report(spec.play(o, story, crashing(victim, point)))
+		return
+	}
+	quiet := spec.play(o, story, nil)
+	if quiet.err != nil || quiet.skip != "" {
+		spec.report(quiet)
+		return
+	}
+	swept := 0
+	for _, lp := range quiet.points {
+		if lp.Process != victim {
+			continue
+		}
+		swept++
+		if out := spec.play(o, story, crashing(victim, lp.Point)); out.err != nil {
+			spec.report(out)
+			return
+		}
+		if os.Getenv("KAFKA_BROKERS") != "" && swept >= 3 {
+			break // a taste: each takes a session timeout of real time
+		}
+	}
+	t.Logf("%d crash points swept", swept)
+	if swept == 0 {
+		t.Fatal(fmt.Sprintf("the story has no process %q that could crash", victim))
+	}
+}
+
+func crashing(victim string, at Point) *Schedule { return &Schedule{victim: victim, point: at} }

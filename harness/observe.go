@@ -1,0 +1,240 @@
+package harness
+
+import (
+	"slices"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/kafka-katas/kafka-katas/harness/internal/wire"
+)
+
+// observer is a process as its connections see it: it journals what passes, and applies faults and crash points.
+type observer Process
+
+var _ wire.Handler = (*observer)(nil)
+
+// inFlight is what the observer keeps of a request until its reply comes.
+type inFlight struct {
+	fault *Fault
+	sent  int // how many events there were when it left
+}
+
+func (o *observer) process() *Process { return (*Process)(o) }
+
+// Request counts the request, and lets it pass, refuses it or cuts it off.
+func (o *observer) Request(f *wire.Frame) wire.Verdict {
+	p, r := o.process(), Request(f.Key)
+	p.mu.Lock()
+	p.requests[r]++
+	p.mu.Unlock()
+	if f.Request == nil {
+		return wire.Pass()
+	}
+	if p.point(Before, r) {
+		return wire.Cut()
+	}
+	p.requested(f.Request)
+	fault := p.fault(r)
+	if fault != nil {
+		p.w.journal.add(Event{Kind: Disturbed, Process: p.Name, Text: fault.String()})
+		switch fault.kind {
+		case faultSever:
+			return wire.Cut()
+		case faultFail:
+			if resp, ok := wire.Refuse(f.Request, fault.err); ok {
+				p.replied(f.Request, resp, 0)
+				return wire.Answer(resp)
+			}
+		}
+	}
+	p.inFlight.Store(f, inFlight{fault, p.w.journal.len()})
+	return wire.Pass()
+}
+
+// WantReply asks for the replies that the journal or a fault needs. Fetch replies are expensive and say nothing that
+// the handler's side does not.
+func (o *observer) WantReply(f *wire.Frame) bool {
+	switch f.Request.(type) {
+	case *kmsg.MetadataRequest, *kmsg.ProduceRequest, *kmsg.OffsetCommitRequest, *kmsg.TxnOffsetCommitRequest, *kmsg.EndTxnRequest,
+		*kmsg.JoinGroupRequest, *kmsg.SyncGroupRequest, *kmsg.HeartbeatRequest, *kmsg.LeaveGroupRequest,
+		*kmsg.ConsumerGroupHeartbeatRequest, *kmsg.ShareGroupHeartbeatRequest:
+		return true
+	}
+	v, _ := o.process().inFlight.Load(f)
+	flying, _ := v.(inFlight)
+	return flying.fault != nil && flying.fault.kind == faultLie
+}
+
+// Reply journals what the broker has done, and lets the reply pass or not.
+func (o *observer) Reply(f *wire.Frame, resp kmsg.Response) wire.Verdict {
+	p := o.process()
+	v, _ := p.inFlight.LoadAndDelete(f)
+	flying, _ := v.(inFlight)
+	if resp != nil {
+		p.replied(f.Request, resp, flying.sent)
+	}
+	if p.point(After, Request(f.Key)) {
+		return wire.Cut()
+	}
+	if fault := flying.fault; fault != nil {
+		switch fault.kind {
+		case faultLoseReply:
+			return wire.Cut()
+		case faultDelay:
+			return wire.Delay(fault.delay, wire.Pass())
+		case faultLie:
+			if resp != nil && wire.Rewrite(resp, fault.err) {
+				return wire.Answer(resp)
+			}
+		}
+	}
+	return wire.Pass()
+}
+
+// membership is what a process's own requests and the coordinator's replies say of its place in a group.
+type membership struct {
+	group      string
+	generation int32
+	instance   string
+	owned      []TopicPartition
+	session    time.Duration
+	lastBeat   time.Duration
+	txn        []Event // offsets sent in the running transaction
+}
+
+// newGroupSession is the session timeout of KIP-848 members: the broker's default, since members do not name one.
+const newGroupSession = 45 * time.Second
+
+func (p *Process) group() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.member.group
+}
+
+// requested notes what a process says of itself.
+func (p *Process) requested(req kmsg.Request) {
+	p.mu.Lock()
+	var gaveUp []TopicPartition
+	m := &p.member
+	switch req := req.(type) {
+	case *kmsg.JoinGroupRequest:
+		m.group, m.session = req.Group, time.Duration(req.SessionTimeoutMillis)*time.Millisecond
+		if req.InstanceID != nil {
+			m.instance = *req.InstanceID
+		}
+		gaveUp = m.keep(claimedOwned(req))
+	case *kmsg.ConsumerGroupHeartbeatRequest:
+		m.group, m.session = req.Group, newGroupSession
+		if req.InstanceID != nil {
+			m.instance = *req.InstanceID
+		}
+		if req.Topics != nil {
+			var owned []TopicPartition
+			for _, t := range req.Topics {
+				owned = appendPartitions(owned, p.w.topicByID(t.TopicID), t.Partitions)
+			}
+			gaveUp = m.keep(owned)
+		}
+	case *kmsg.ShareGroupHeartbeatRequest:
+		m.group, m.session = req.GroupID, newGroupSession
+	}
+	group := m.group
+	p.mu.Unlock()
+	if len(gaveUp) > 0 {
+		p.w.journal.add(Event{Kind: Revoked, Process: p.Name, Group: group, Partitions: gaveUp})
+	}
+}
+
+// keep sets what a member says it owns, and returns what it has given up by that. A member's word can only shrink what
+// the coordinator assigned.
+func (m *membership) keep(owned []TopicPartition) (gaveUp []TopicPartition) {
+	var kept []TopicPartition
+	for _, tp := range m.owned {
+		if slices.Contains(owned, tp) {
+			kept = append(kept, tp)
+		} else {
+			gaveUp = append(gaveUp, tp)
+		}
+	}
+	m.owned = kept
+	return gaveUp
+}
+
+// claimedOwned are the partitions that a joining member says it still owns. One that does not say owns nothing.
+func claimedOwned(req *kmsg.JoinGroupRequest) (owned []TopicPartition) {
+	for _, protocol := range req.Protocols {
+		var meta kmsg.ConsumerMemberMetadata
+		if meta.ReadFrom(protocol.Metadata) != nil {
+			continue
+		}
+		for _, t := range meta.OwnedPartitions {
+			owned = appendPartitions(owned, t.Topic, t.Partitions)
+		}
+	}
+	return owned
+}
+
+func appendPartitions(to []TopicPartition, topic string, partitions []int32) []TopicPartition {
+	for _, p := range partitions {
+		to = append(to, TopicPartition{topic, p})
+	}
+	return to
+}
+
+// replied journals what the broker's reply says was done.
+func (p *Process) replied(req kmsg.Request, resp kmsg.Response, sent int) {
+	switch resp := resp.(type) {
+	case *kmsg.MetadataResponse:
+		p.w.learnTopics(resp)
+	case *kmsg.ProduceResponse:
+		p.repliedProduce(req.(*kmsg.ProduceRequest), resp)
+	case *kmsg.OffsetCommitResponse:
+		p.repliedCommit(req.(*kmsg.OffsetCommitRequest), resp, sent)
+	case *kmsg.TxnOffsetCommitResponse:
+		p.repliedTxnCommit(req.(*kmsg.TxnOffsetCommitRequest), resp, sent)
+	case *kmsg.EndTxnResponse:
+		p.repliedEndTxn(req.(*kmsg.EndTxnRequest), resp)
+	default:
+		p.repliedGroup(req, resp)
+	}
+}
+
+// refused journals an error code, if it is one.
+func (p *Process) refused(code int16, what string, e Event) bool {
+	if code == 0 {
+		return false
+	}
+	e.Kind, e.Process, e.Text, e.Err = Refused, p.Name, what, kerr.ErrorForCode(code)
+	switch e.Err {
+	case kerr.FencedInstanceID, kerr.ProducerFenced, kerr.InvalidProducerEpoch, kerr.FencedMemberEpoch:
+		e.Kind = Fenced
+	}
+	p.w.journal.add(e)
+	return true
+}
+
+// learnTopics remembers which topic has which ID; newer requests name topics by their IDs alone.
+func (w *World) learnTopics(resp *kmsg.MetadataResponse) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, t := range resp.Topics {
+		if t.Topic != nil && t.TopicID != [16]byte{} {
+			w.topicIDs[t.TopicID] = *t.Topic
+		}
+	}
+}
+
+func (w *World) topicByID(id [16]byte) string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.topicIDs[id]
+}
+
+func (w *World) topicOf(name string, id [16]byte) string {
+	if name != "" {
+		return name
+	}
+	return w.topicByID(id)
+}

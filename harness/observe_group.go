@@ -1,0 +1,157 @@
+package harness
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+func (p *Process) repliedGroup(req kmsg.Request, resp kmsg.Response) {
+	switch resp := resp.(type) {
+	case *kmsg.JoinGroupResponse:
+		group := req.(*kmsg.JoinGroupRequest).Group
+		if resp.ErrorCode == kerr.MemberIDRequired.Code || p.refused(resp.ErrorCode, "JoinGroup", Event{Group: group}) {
+			return
+		}
+		p.beat()
+		p.joined(group, resp.Generation)
+	case *kmsg.SyncGroupResponse:
+		group := req.(*kmsg.SyncGroupRequest).Group
+		if p.refused(resp.ErrorCode, "SyncGroup", Event{Group: group}) {
+			return
+		}
+		p.beat()
+		var assigned kmsg.ConsumerMemberAssignment
+		if assigned.ReadFrom(resp.MemberAssignment) != nil {
+			return
+		}
+		var owned []TopicPartition
+		for _, t := range assigned.Topics {
+			owned = appendPartitions(owned, t.Topic, t.Partitions)
+		}
+		p.assigned(group, owned)
+	case *kmsg.HeartbeatResponse:
+		switch resp.ErrorCode {
+		case 0:
+			p.beat()
+		case kerr.RebalanceInProgress.Code: // a heartbeat all the same
+			p.beat()
+		default:
+			p.refused(resp.ErrorCode, "Heartbeat", Event{Group: req.(*kmsg.HeartbeatRequest).Group})
+		}
+	case *kmsg.LeaveGroupResponse:
+		if group := req.(*kmsg.LeaveGroupRequest).Group; !p.refused(resp.ErrorCode, "LeaveGroup", Event{Group: group}) {
+			p.left(group)
+		}
+	case *kmsg.ConsumerGroupHeartbeatResponse:
+		p.repliedGroupHeartbeat(req.(*kmsg.ConsumerGroupHeartbeatRequest), resp)
+	case *kmsg.ShareGroupHeartbeatResponse:
+		group := req.(*kmsg.ShareGroupHeartbeatRequest).GroupID
+		switch {
+		case p.refused(resp.ErrorCode, "ShareGroupHeartbeat", Event{Group: group}):
+		case resp.MemberEpoch < 0:
+			p.left(group)
+		default:
+			p.beat()
+			p.joined(group, resp.MemberEpoch)
+		}
+	}
+}
+
+// repliedGroupHeartbeat reads a KIP-848 heartbeat, which is join, sync, heartbeat and leave in one.
+func (p *Process) repliedGroupHeartbeat(req *kmsg.ConsumerGroupHeartbeatRequest, resp *kmsg.ConsumerGroupHeartbeatResponse) {
+	if p.refused(resp.ErrorCode, "ConsumerGroupHeartbeat", Event{Group: req.Group}) {
+		return
+	}
+	if resp.MemberEpoch < 0 {
+		p.left(req.Group)
+		return
+	}
+	p.beat()
+	p.joined(req.Group, resp.MemberEpoch)
+	if resp.Assignment == nil {
+		return
+	}
+	var owned []TopicPartition
+	for _, t := range resp.Assignment.Topics {
+		owned = appendPartitions(owned, p.w.topicByID(t.TopicID), t.Partitions)
+	}
+	p.assigned(req.Group, owned)
+}
+
+func (p *Process) joined(group string, generation int32) {
+	p.mu.Lock()
+	again := p.member.generation == generation
+	p.member.generation = generation
+	p.mu.Unlock()
+	if !again {
+		p.w.journal.add(Event{Kind: Joined, Process: p.Name, Group: group, Generation: generation})
+	}
+}
+
+func (p *Process) assigned(group string, owned []TopicPartition) {
+	slices.SortFunc(owned, func(a, b TopicPartition) int {
+		return cmp.Or(cmp.Compare(a.Topic, b.Topic), cmp.Compare(a.Partition, b.Partition))
+	})
+	p.mu.Lock()
+	p.member.owned = owned
+	generation := p.member.generation
+	p.mu.Unlock()
+	p.w.journal.add(Event{Kind: Assigned, Process: p.Name, Group: group, Generation: generation, Partitions: owned})
+}
+
+func (p *Process) left(group string) {
+	p.mu.Lock()
+	p.member.owned, p.member.session = nil, 0
+	p.mu.Unlock()
+	p.w.journal.add(Event{Kind: Left, Process: p.Name, Group: group})
+}
+
+// beat notes that the coordinator has heard of the member.
+func (p *Process) beat() {
+	now := p.w.Now()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.member.lastBeat = now
+}
+
+// expireLater journals when the coordinator gives up on a member that has vanished: the session timeout after it last
+// heard of it. Brokers do not tell, so this is inferred from the wire.
+func (p *Process) expireLater() {
+	p.mu.Lock()
+	m := p.member
+	p.mu.Unlock()
+	if m.session == 0 || m.group == "" {
+		return
+	}
+	at := m.lastBeat + m.session - p.w.Now()
+	time.AfterFunc(at, func() {
+		p.mu.Lock()
+		back := p.member.lastBeat > m.lastBeat || p.member.session == 0
+		p.mu.Unlock()
+		if !back && p.w.ctx.Err() == nil && !p.w.replaced(p, m.instance) {
+			p.w.journal.add(Event{Kind: Expired, Process: p.Name, Group: m.group})
+		}
+	})
+}
+
+// replaced says whether a static member's next life has taken its place before its session expired.
+func (w *World) replaced(p *Process, instance string) bool {
+	if instance == "" {
+		return false
+	}
+	w.mu.Lock()
+	others := slices.Clone(w.processes)
+	w.mu.Unlock()
+	return slices.ContainsFunc(others, func(o *Process) bool {
+		if o == p {
+			return false
+		}
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		return o.member.instance == instance && o.member.lastBeat > 0
+	})
+}

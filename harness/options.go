@@ -1,0 +1,53 @@
+package harness
+
+import (
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kfake"
+)
+
+// An Option changes how a story is run.
+type Option func(*options)
+
+type options struct {
+	brokers  int
+	deadline time.Duration
+	watchdog time.Duration
+	grace    time.Duration
+	lasts    time.Duration
+	cluster  []kfake.Opt
+	fakeOnly string
+}
+
+func defaults() options {
+	return options{brokers: 3, deadline: 10 * time.Minute, watchdog: 10 * time.Second, grace: 2 * time.Minute}
+}
+
+// Brokers sets how many brokers the fake cluster has. The default is 3. A real cluster has what it has.
+func Brokers(n int) Option { return func(o *options) { o.brokers = n } }
+
+// Deadline is how long the whole story may last in story time, 10 minutes by default. A story that is not at its end
+// by then is STUCK.
+func Deadline(d time.Duration) Option { return func(o *options) { o.deadline = d } }
+
+// Watchdog is how long a story may last in real time when its own time is virtual, 10 seconds by default.
+// Virtual time stops when a goroutine waits for something that is not in the story: a mutex held across a sleep,
+// a real socket, a busy loop. The verdict then names it.
+func Watchdog(d time.Duration) Option { return func(o *options) { o.watchdog = d } }
+
+// Grace is how long a process may take to end after it was asked to, 2 minutes of story time by default.
+func Grace(d time.Duration) Option { return func(o *options) { o.grace = d } }
+
+// Lasts says how long the story is, for one that would be too long in real time: it is then told on the fake alone.
+func Lasts(d time.Duration) Option {
+	return func(o *options) { o.lasts, o.deadline = d, max(o.deadline, d+d/2) }
+}
+
+// Cluster passes options to the fake cluster: broker configs, SASL users, ACLs, TLS. A story with such options
+// is about the fake's configuration, so that it is skipped on a real cluster, which has its own.
+func Cluster(opts ...kfake.Opt) Option {
+	return func(o *options) {
+		o.cluster = append(o.cluster, opts...)
+		o.fakeOnly = "it configures the cluster itself"
+	}
+}

@@ -1,0 +1,233 @@
+package harness
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/kafka-katas/kafka-katas/harness/internal/stacks"
+	"github.com/kafka-katas/kafka-katas/harness/internal/supervise"
+)
+
+// Run tells one story and reports its verdict on t. One test is one story, with a cluster and a clock of its own: kfake
+// in virtual time, or, if KAFKA_BROKERS is set, that cluster in real time. When the story function returns, every
+// process that still runs is stopped, and a story in which something is left over is red.
+//
+// The package's TestMain must call [Main]. Stories do not run in parallel: a virtual one takes milliseconds.
+func Run(t *testing.T, story func(w *World), opts ...Option) {
+	t.Helper()
+	if t.Failed() {
+		return // an earlier story of this test says why
+	}
+	spec := begin(t, caller())
+	defer spec.end()
+	o := defaults()
+	for _, opt := range opts {
+		opt(&o)
+	}
+	spec.report(spec.play(o, story, nil))
+}
+
+// outcome is how a story ended.
+type outcome struct {
+	err      error
+	also     []error
+	events   []Event
+	skip     string
+	points   []lifePoint
+	schedule *Schedule
+	stalled  bool // time stood still: telling it again would cost as much real time again
+}
+
+// spec is one test that tells stories.
+type spec struct {
+	t    *testing.T
+	dir  string
+	mine func(file string) bool
+}
+
+func caller() string {
+	_, file, _, _ := runtime.Caller(2)
+	return filepath.Dir(file)
+}
+
+func begin(t *testing.T, dir string) *spec {
+	t.Helper()
+	mainCalled.check(t)
+	firstRed.skip(t)
+	supervise.Begin(t.Name())
+	return &spec{t: t, dir: dir, mine: stacks.Within(dir)}
+}
+
+func (s *spec) end() {
+	if s.t.Failed() {
+		firstRed.note(s.t.Name())
+	}
+	supervise.End(s.t.Name(), s.t.Failed())
+}
+
+// play tells one story on the backend that is asked for.
+func (s *spec) play(o options, story func(*World), schedule *Schedule) outcome {
+	if brokers := os.Getenv("KAFKA_BROKERS"); brokers != "" {
+		return s.playReal(o, strings.Split(brokers, ","), story, schedule)
+	}
+	return s.playVirtual(o, story, schedule)
+}
+
+// playVirtual tells a story in a bubble. The bubble has a goroutine of its own, so that one whose time stands still can
+// be left behind: the verdict is given and the next tests run.
+func (s *spec) playVirtual(o options, story func(*World), schedule *Schedule) outcome {
+	result := make(chan outcome, 2)
+	stalled := make(chan outcome, 1)
+	var world atomic.Pointer[World]
+	stop := supervise.Watch(o.watchdog, s.mine, func(d stacks.Diagnosis) {
+		out := outcome{err: &Broken{says(d.Why, "%s", d.Sentence)}, stalled: true, schedule: schedule}
+		if w := world.Load(); w != nil {
+			out.events = w.journal.Events()
+		}
+		stalled <- out
+	})
+	defer stop()
+	go func() {
+		var out outcome
+		var w *World
+		defer func() {
+			if r := recover(); r != nil { // the bubble was left with goroutines in it
+				out = s.leak(w, out, r)
+			}
+			result <- out
+		}()
+		synctest.Test(s.t, func(t *testing.T) {
+			backend, err := newVirtual(o)
+			if err != nil {
+				out.err = fmt.Errorf("the fake cluster did not start: %w", err)
+				return
+			}
+			w = newWorld(t, o, backend)
+			w.schedule = schedule
+			w.mine = s.mine
+			world.Store(w)
+			w.play(story)
+			out = w.outcome()
+		})
+	}()
+	select {
+	case out := <-result:
+		return out
+	case out := <-stalled:
+		return out
+	}
+}
+
+func (w *World) outcome() outcome {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return outcome{err: w.verdict, also: w.also, events: w.journal.Events(), skip: w.skipped, points: w.points, schedule: w.schedule}
+}
+
+// leak is the verdict on goroutines that outlive their story. In a story that is red already they are a consequence.
+func (s *spec) leak(w *World, out outcome, r any) outcome {
+	if w == nil {
+		return outcome{err: panicked("the story", r, nil, s.mine)}
+	}
+	out = w.outcome()
+	if out.err != nil || !strings.Contains(fmt.Sprint(r), "blocked goroutines remain") {
+		if out.err == nil {
+			out.err = panicked("the story", r, nil, s.mine)
+		}
+		return out
+	}
+	leaks := stacks.Leaks(stacks.Take(), s.mine)
+	what := "a goroutine was left behind when every process had stopped"
+	if len(leaks) > 0 {
+		what = leaks[0].Sentence
+		if n := len(leaks); n > 1 {
+			what += fmt.Sprintf(" (and %d more)", n-1)
+		}
+	}
+	out.err = &Leaked{says("what a stopped consumer leaves running holds memory, connections and partitions, and nobody can stop it any more", "%s", what)}
+	return out
+}
+
+// playReal tells a story on a real cluster in real time.
+func (s *spec) playReal(o options, brokers []string, story func(*World), schedule *Schedule) outcome {
+	if o.fakeOnly != "" {
+		return outcome{skip: "not told on a real cluster: " + o.fakeOnly}
+	}
+	if limit := realLimit(); o.lasts > limit {
+		return outcome{skip: fmt.Sprintf("not told on a real cluster: the story lasts %v, longer than %v (KATA_REAL_LIMIT)", o.lasts, limit)}
+	}
+	backend, err := newReal(brokers)
+	if err != nil {
+		return outcome{err: fmt.Errorf("no Kafka at KAFKA_BROKERS=%s: %w", strings.Join(brokers, ","), err)}
+	}
+	w := newWorld(s.t, o, backend)
+	w.schedule, w.mine = schedule, s.mine
+	w.play(story)
+	return w.outcome()
+}
+
+// realLimit is how long a story may last to be told on a real cluster: KATA_REAL_LIMIT, or five minutes.
+func realLimit() time.Duration {
+	if d, err := time.ParseDuration(os.Getenv("KATA_REAL_LIMIT")); err == nil {
+		return d
+	}
+	return 5 * time.Minute
+}
+
+// report gives the verdict on t.
+func (s *spec) report(out outcome) {
+	s.t.Helper()
+	switch {
+	case out.skip != "":
+		s.t.Skip(out.skip)
+	case out.err == nil:
+		return
+	}
+	verdict := Word(out.err)
+	if isUnwritten(out.err) {
+		verdict = "UNWRITTEN"
+	}
+	if verdict == "" {
+		verdict = "RED"
+	}
+	s.t.Attr("verdict", verdict)
+	hints := failureHints{Also: out.also, Dir: s.dir}
+	if out.schedule != nil {
+		hints.Notes = out.schedule.notes()
+		hints.Again = out.schedule.again(s.t.Name(), packagePath(s.dir))
+	}
+	if path := reportPath(s.t.Name()); path != "" {
+		hints.Report = path
+		err := writeReport(path, reportData{Test: s.t.Name(), Package: packagePath(s.dir), Err: out.err, Events: out.events, Hints: hints})
+		if err != nil {
+			s.t.Logf("the report could not be written: %v", err)
+		}
+	}
+	s.t.Errorf("\n%s", failure(s.t.Name(), packagePath(s.dir), out.err, out.events, hints))
+}
+
+var reportDir = flag.String("report", "", "kata: write the timeline of every red story into this folder, as HTML (also KATA_REPORT)")
+
+// reportPath is where a story's report goes, "" if none is wanted.
+func reportPath(test string) string {
+	dir := *reportDir
+	if dir == "" {
+		dir = os.Getenv("KATA_REPORT")
+	}
+	if dir == "" {
+		return ""
+	}
+	path, err := filepath.Abs(filepath.Join(dir, strings.ReplaceAll(test, "/", "_")+".html"))
+	if err != nil {
+		return ""
+	}
+	return path
+}

@@ -1,0 +1,178 @@
+package harness
+
+import (
+	"context"
+	"fmt"
+	"sync"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// Topic is a topic of the story's cluster.
+type Topic struct {
+	w          *World
+	name       string
+	Name       string // the topic's name on the cluster: give this one to clients
+	mu         sync.Mutex
+	partitions int32
+	next       int // numbers Fill's and Send's keys
+	end        map[int32]int64
+}
+
+// Topic creates a topic. On a real cluster its Name is made unique and it is removed after the story.
+// Configs are Kafka's topic configs, such as "cleanup.policy", "compact"; they come in pairs.
+func (w *World) Topic(name string, partitions int32, configs ...string) *Topic {
+	if len(configs)%2 != 0 {
+		w.arrange(fmt.Errorf("configs of topic %s come in pairs, got %d", name, len(configs)))
+	}
+	set := map[string]string{}
+	for i := 0; i+1 < len(configs); i += 2 {
+		set[configs[i]] = configs[i+1]
+	}
+	t := &Topic{w: w, name: name, Name: w.backend.unique(name), partitions: partitions, end: map[int32]int64{}}
+	w.arrange(w.backend.createTopic(w.ctx, t.Name, partitions, set))
+	w.mu.Lock()
+	w.topics[t.Name] = t
+	w.mu.Unlock()
+	return t
+}
+
+// String is the name that the story gave.
+func (t *Topic) String() string { return t.name }
+
+// Partitions is how many partitions the topic has now.
+func (t *Topic) Partitions() int32 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.partitions
+}
+
+// Produce writes records and waits until they are acknowledged. A record's Topic is set; its partition is chosen
+// by its key as Kafka's default partitioner does, unless the story uses [Topic.Send].
+func (t *Topic) Produce(records ...*kgo.Record) {
+	t.produce(t.w.producer(), records)
+}
+
+func (t *Topic) produce(client *kgo.Client, records []*kgo.Record) {
+	for _, r := range records {
+		r.Topic = t.Name
+	}
+	results := client.ProduceSync(t.w.ctx, records...)
+	t.w.arrange(results.FirstErr())
+	for _, r := range records {
+		t.produced(r.Partition, r.Offset)
+		t.w.journal.add(Event{Kind: Produced, Topic: t.Name, Partition: r.Partition, Offset: r.Offset, Key: string(r.Key)})
+	}
+}
+
+func (t *Topic) produced(partition int32, offset int64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.end[partition] = max(t.end[partition], offset+1)
+}
+
+// Fill writes n records to every partition, round by round, each with its own key: orders-0, orders-1, …
+func (t *Topic) Fill(n int) {
+	var records []*kgo.Record
+	for range n {
+		for p := range t.Partitions() {
+			records = append(records, t.numbered(p))
+		}
+	}
+	t.produce(t.w.manual(), records)
+}
+
+// Send writes n records to one partition, each with its own key.
+func (t *Topic) Send(partition int32, n int) {
+	records := make([]*kgo.Record, n)
+	for i := range records {
+		records[i] = t.numbered(partition)
+	}
+	t.produce(t.w.manual(), records)
+}
+
+// To writes these records to one partition.
+func (t *Topic) To(partition int32, records ...*kgo.Record) {
+	for _, r := range records {
+		r.Partition = partition
+	}
+	t.produce(t.w.manual(), records)
+}
+
+func (t *Topic) numbered(partition int32) *kgo.Record {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	key := fmt.Sprintf("%s-%d", t.name, t.next)
+	t.next++
+	return &kgo.Record{Partition: partition, Key: []byte(key), Value: []byte("value of " + key)}
+}
+
+// AddPartitions raises the number of partitions to n.
+func (t *Topic) AddPartitions(n int32) {
+	responses, err := t.w.admin().UpdatePartitions(t.w.ctx, int(n), t.Name)
+	t.w.arrange(err)
+	for _, r := range responses {
+		t.w.arrange(r.Err)
+	}
+	t.mu.Lock()
+	t.partitions = n
+	t.mu.Unlock()
+	t.w.journal.add(Event{Kind: Disturbed, Topic: t.Name, Text: fmt.Sprintf("%s has %d partitions now", t.name, n)})
+}
+
+// Drop deletes the topic.
+func (t *Topic) Drop() {
+	responses, err := t.w.admin().DeleteTopics(t.w.ctx, t.Name)
+	t.w.arrange(err)
+	for _, r := range responses {
+		t.w.arrange(r.Err)
+	}
+	t.w.journal.add(Event{Kind: Disturbed, Topic: t.Name, Text: t.name + " was deleted"})
+}
+
+// MoveLeader moves a partition's leader to another broker.
+func (t *Topic) MoveLeader(partition int32) {
+	t.w.arrange(t.w.backend.moveLeader(t.w.ctx, t.Name, partition))
+	t.w.journal.add(Event{Kind: Disturbed, Topic: t.Name, Partition: partition, Text: fmt.Sprintf("the leader of %s/%d moved", t.name, partition)})
+}
+
+// Records reads the topic from its start to its end as it is now, by a client of the story's own.
+// committed reads only what committed transactions wrote.
+func (t *Topic) Records(committed bool) []*kgo.Record {
+	ends, err := t.w.admin().ListEndOffsets(t.w.ctx, t.Name)
+	if committed {
+		ends, err = t.w.admin().ListCommittedOffsets(t.w.ctx, t.Name)
+	}
+	t.w.arrange(err)
+	left := map[int32]int64{}
+	for p, o := range ends[t.Name] {
+		if o.Offset > 0 {
+			left[p] = o.Offset
+		}
+	}
+	level := kgo.ReadUncommitted()
+	if committed {
+		level = kgo.ReadCommitted()
+	}
+	client := t.w.client(kgo.ConsumeTopics(t.Name), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
+		kgo.FetchIsolationLevel(level), kgo.KeepControlRecords())
+	defer client.Close()
+	var out []*kgo.Record
+	ctx, cancel := context.WithTimeout(t.w.ctx, readTimeout)
+	defer cancel()
+	for len(left) > 0 {
+		fetches := client.PollFetches(ctx)
+		if err := ctx.Err(); err != nil {
+			t.w.arrange(fmt.Errorf("reading %s to its end: %w", t.name, err))
+		}
+		fetches.EachRecord(func(r *kgo.Record) {
+			if !r.Attrs.IsControl() {
+				out = append(out, r)
+			}
+			if r.Offset+1 >= left[r.Partition] {
+				delete(left, r.Partition)
+			}
+		})
+	}
+	return out
+}

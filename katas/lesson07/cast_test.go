@@ -1,0 +1,148 @@
+package lesson07
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/kafka-katas/kafka-katas/harness"
+	"github.com/kafka-katas/kafka-katas/ops"
+)
+
+func TestMain(m *testing.M) {
+	slog.SetDefault(slog.New(slog.NewTextHandler(io.Discard, nil))) // what a service logs is not judged
+	harness.Main(m)
+}
+
+// member is one consumer of a story: the process, and the consumer that runs in it.
+type member struct {
+	*harness.Process
+	*Consumer
+}
+
+// start starts a member that works for a group as configured.
+func start(w *harness.World, name string, cfg Config, handle Handler) *member {
+	m := &member{}
+	m.Process = w.Start(name, func(p *harness.Process) (harness.Runner, error) {
+		c, err := New(cfg, p.Handler(handle), p.Options()...)
+		m.Consumer = c
+		if c == nil {
+			return nil, err
+		}
+		return c, err
+	})
+	return m
+}
+
+// restart begins the next life of a member.
+func (m *member) restart() *member {
+	m.Process = m.Process.Restart()
+	return m
+}
+
+// config is the default configuration for a group on these topics, changed as the story needs it.
+func config(g *harness.Group, topic *harness.Topic, changes ...func(*Config)) Config {
+	cfg := DefaultConfig()
+	cfg.Group, cfg.Topics = g.Name, []string{topic.Name}
+	for _, change := range changes {
+		change(&cfg)
+	}
+	return cfg
+}
+
+// atOnce is a handler that is done at once.
+func atOnce(context.Context, *kgo.Record) error { return nil }
+
+// takes is a handler that works that long on each record, and gives up when it is told to.
+func takes(d time.Duration) Handler {
+	return func(ctx context.Context, _ *kgo.Record) error {
+		select {
+		case <-time.After(d):
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// slowOn is a handler that needs that long for records of one partition and nothing for others.
+func slowOn(partition int32, d time.Duration) Handler {
+	slow := takes(d)
+	return func(ctx context.Context, r *kgo.Record) error {
+		if r.Partition != partition {
+			return nil
+		}
+		return slow(ctx, r)
+	}
+}
+
+// hangs is a handler that works until it is told to give up.
+func hangs(ctx context.Context, _ *kgo.Record) error {
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+var errFlaky = errors.New("the order service is away")
+
+// failsFirst is a handler whose first n attempts fail.
+func failsFirst(n int) Handler {
+	attempts := make(chan struct{}, n)
+	return func(context.Context, *kgo.Record) error {
+		select {
+		case attempts <- struct{}{}:
+			return errFlaky
+		default:
+			return nil
+		}
+	}
+}
+
+// counts claims that a member's totals are these.
+func (m *member) counts(what string, want int64, pick func(ops.Counts) int64) harness.Claim {
+	return harness.Reported(func() error {
+		if got := pick(m.Stats().Totals); got != want {
+			return fmt.Errorf("%s reports %d %s; it should be %d", m.Name, got, what, want)
+		}
+		return nil
+	})
+}
+
+// healthy claims what a member's health says of liveness and readiness.
+func (m *member) healthy(live, ready bool) harness.Claim {
+	return harness.Reported(func() error {
+		h := m.Health()
+		if h.Live == live && h.Ready == ready {
+			return nil
+		}
+		cause := h.Cause()
+		if cause == "" {
+			cause = "no check fails"
+		}
+		return fmt.Errorf("%s says live=%t and ready=%t (%s); it should be live=%t and ready=%t", m.Name, h.Live, h.Ready, cause, live, ready)
+	})
+}
+
+func processes(members ...*member) []*harness.Process {
+	var out []*harness.Process
+	for _, m := range members {
+		out = append(out, m.Process)
+	}
+	return out
+}
+
+// neverMoreThan claims that a member never had more than n records in work at once.
+func (m *member) neverMoreThan(n int) harness.Claim {
+	return func(*harness.World) error {
+		if _, most := m.InWork(); most > n {
+			return harness.Broke[harness.Overlapped]("more at once than was asked for takes the ground from under limits, pools and partners",
+				"%s had %d records in work at once; Concurrency allows %d", m.Name, most, n)
+		}
+		return nil
+	}
+}
