@@ -77,7 +77,7 @@ lesson01                        1
 
   1  forgets_the_first  Begins with the second record.
 
-● caught as said   ○ also red   x should have been red, in that way
+● caught as said   ○ also red   x not caught as said
 
 lesson01 breaks law 3 (mistake): each mistake is red in exactly the way its "Caught by" says
     about     forgets_the_first

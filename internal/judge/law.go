@@ -53,8 +53,15 @@ type Broken struct {
 
 // String is what a person reads: the law, what was expected, what came instead, and how to see it again.
 func (b Broken) String() string {
+	return b.heading() + b.body()
+}
+
+func (b Broken) heading() string {
+	return fmt.Sprintf("%s breaks law %d (%s): %s\n", b.Lesson, b.Law, b.Law, b.Law.Sentence())
+}
+
+func (b Broken) body() string {
 	var s strings.Builder
-	fmt.Fprintf(&s, "%s breaks law %d (%s): %s\n", b.Lesson, b.Law, b.Law, b.Law.Sentence())
 	for _, line := range [][2]string{{"about", b.Subject}, {"expected", b.Expected}, {"got", b.Got}, {"again", b.Again}} {
 		if line[1] != "" {
 			fmt.Fprintf(&s, "    %-9s %s\n", line[0], indent(line[1], "              "))

@@ -37,8 +37,11 @@ func (r *Report) Print(w io.Writer, width int) {
 			l.print(w, width)
 		}
 	}
-	for _, b := range r.Broken {
-		fmt.Fprintf(w, "%s\n", b)
+	for i, b := range r.Broken {
+		if i == 0 || b.heading() != r.Broken[i-1].heading() {
+			fmt.Fprint(w, b.heading())
+		}
+		fmt.Fprintf(w, "%s\n", b.body())
 	}
 	for _, note := range r.Notes {
 		fmt.Fprintf(w, "note: %s\n", note)
@@ -88,7 +91,7 @@ func (l LessonReport) print(w io.Writer, width int) {
 		line := fmt.Sprintf("%3d  %s  %s", i+1, pad(m.Name, names), m.Title)
 		fmt.Fprintln(w, strings.TrimRight(pad(line, width), " "))
 	}
-	fmt.Fprintf(w, "\n%s caught as said   %s also red   %s should have been red, in that way\n\n", markCaught, markRed, markMissed)
+	fmt.Fprintf(w, "\n%s caught as said   %s also red   %s not caught as said\n\n", markCaught, markRed, markMissed)
 }
 
 // short leaves out what every specification's name has.
@@ -146,7 +149,7 @@ func (r *Report) Markdown(w io.Writer) {
 			fmt.Fprintf(w, "%d. `%s`: %s\n", i+1, m.Name, m.Title)
 		}
 	}
-	fmt.Fprintf(w, "\n%s caught as said, %s also red, %s should have been red in that way.\n", markCaught, markRed, markMissed)
+	fmt.Fprintf(w, "\n%s caught as said, %s also red, %s not caught as said.\n", markCaught, markRed, markMissed)
 }
 
 // Show writes everything about one mistake: what its preamble says, and each red spec with all that it printed.
