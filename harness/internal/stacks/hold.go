@@ -1,9 +1,6 @@
 package stacks
 
-import (
-	"fmt"
-	"strings"
-)
+import "strings"
 
 // mutex finds who waits for a mutex and who seems to hold it. The runtime does not record a mutex's holder; the
 // guess is a goroutine that is inside code of the same type or function and waits for something else.
@@ -69,7 +66,7 @@ func (s *stall) holder(g Goroutine) (holder Goroutine, at Frame, ok bool) {
 			case f.owner() == want.owner():
 				score = 20
 			case f.File == want.File:
-				score = 10
+				score = 5
 			}
 			if score == 0 {
 				continue
@@ -77,15 +74,15 @@ func (s *stall) holder(g Goroutine) (holder Goroutine, at Frame, ok bool) {
 			switch {
 			case other.ID == g.ID:
 				// The waiting frame itself proves nothing; a caller of the same type may hold the mutex.
-				if f == want || score == 10 || sameCall(other.Frames[:i], f) {
+				if f == want || score == 5 || sameCall(other.Frames[:i], f) {
 					continue
 				}
-				score -= 15
+				score -= 14
 			case waitsForMutex(other):
 				if f.Line == want.Line && f.Func == want.Func {
 					continue // it queues at the same lock
 				}
-				score -= 18
+				score -= 11
 			case other.State == "select" || running(other):
 				score -= 2 // a loop that waits for work is less suspicious than a sleep or a send
 			}
@@ -119,13 +116,8 @@ func (s *stall) busy() (Diagnosis, bool) {
 	who, at := s.who(g)
 	sentence := who + " runs without ever waiting"
 	// A loop around calls that return at once is seen in the call; say so, as the line alone may not look busy.
-	if len(g.Frames) > 0 && at.Func != "" && g.Frames[0] != at && !s.mine(g.Frames[0].File) {
-		for i, f := range g.Frames {
-			if f == at && i > 0 {
-				sentence += fmt.Sprintf(", calling %s again and again", g.Frames[i-1].Name(true))
-				break
-			}
-		}
+	if f, ok := callee(g, at); ok {
+		sentence += ", calling " + f.Name(true) + " again and again"
 	}
 	return Diagnosis{Busy, sentence, "a loop that never waits lets no time pass: check its way out, and the errors that its calls return", at}, true
 }

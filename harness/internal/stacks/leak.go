@@ -51,6 +51,7 @@ func Leaks(gs []Goroutine, mine func(file string) bool) []Leak {
 		if ofClient(g) {
 			sentence := "a kgo client that was never closed"
 			if mineStarted {
+				at = at.near("New")
 				sentence += " (kgo.NewClient at " + at.Place() + ")"
 			}
 			add(&clients, Leak{Sentence: sentence, At: at})

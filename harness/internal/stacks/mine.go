@@ -38,6 +38,9 @@ func (f Frame) Place() string {
 	if f.File == "" {
 		return ""
 	}
+	if f.Line <= 1 {
+		return short(f.File) // a loop of one instruction has no line of its own, and the compiler says 1
+	}
 	return fmt.Sprintf("%s:%d", short(f.File), f.Line)
 }
 
@@ -103,6 +106,23 @@ func (f Frame) owner() string {
 		return f.Func
 	}
 	return f.Func[:slash] + parts[0] + "." + strings.TrimSuffix(parts[1], "[")
+}
+
+// near moves an ancestor's frame to the line of its call. What the runtime keeps of an ancestor is where the call
+// returns to, which is often the line after it. Without the source the frame stays as it is.
+func (f Frame) near(call string) Frame {
+	src, err := os.ReadFile(f.File)
+	if err != nil {
+		return f
+	}
+	lines := strings.Split(string(src), "\n")
+	for n := f.Line; n > 0 && n > f.Line-10 && n <= len(lines); n-- {
+		if strings.Contains(lines[n-1], call) {
+			f.Line = n
+			break
+		}
+	}
+	return f
 }
 
 // first is the innermost frame that keep accepts.

@@ -42,17 +42,21 @@ type Goroutine struct {
 }
 
 // Take dumps all goroutines of this process.
-func Take() []Goroutine { return Parse(Dump()) }
-
-// Dump is the text of all goroutines of this process, at most 64 MiB of it: a program that starts goroutines
-// without end must not take all memory once more by being looked at.
-func Dump() []byte {
-	for size := 1 << 20; ; size *= 4 {
-		b := make([]byte, size)
-		if n := runtime.Stack(b, true); n < size || size >= 64<<20 {
-			return b[:n]
+func Take() []Goroutine {
+	for size := 1 << 20; ; size *= 8 {
+		if b := dump(size); len(b) < size || size >= 64<<20 {
+			return Parse(b)
 		}
 	}
+}
+
+// Sample dumps some thousand goroutines of this process. A program that starts them without end must not take all
+// memory and time once more by being looked at.
+func Sample() []Goroutine { return Parse(dump(8 << 20)) }
+
+func dump(size int) []byte {
+	b := make([]byte, size)
+	return b[:runtime.Stack(b, true)]
 }
 
 // Parse reads the goroutines of a dump, as runtime.Stack or a crashing program prints them. Other lines around

@@ -48,14 +48,15 @@ func Stall(a, b []Goroutine, mine func(file string) bool) Diagnosis {
 }
 
 // Stuck tells whether nothing in the newest bubble can go on by itself: no goroutine runs or may run, all are
-// where they were in the earlier dump, and at least one of them waits in a way that holds virtual time.
+// where they were in the earlier dump, and at least one of them waits in a way that holds virtual time. A system
+// call may just take its time, on a slow disk for one; only a read of standard input never ends.
 func Stuck(a, b []Goroutine) bool {
 	before := byID(a)
 	held := false
 	gs := newest(b)
 	for _, g := range gs {
 		old, ok := before[g.ID]
-		if g.Bubble == 0 || !ok || running(g) || old.State != g.State || len(old.Frames) == 0 || !slices.Equal(old.Frames, g.Frames) {
+		if g.Bubble == 0 || !ok || running(g) || g.State == "syscall" && !readsStdin(g) || old.State != g.State || len(old.Frames) == 0 || !slices.Equal(old.Frames, g.Frames) {
 			return false
 		}
 		held = held || !g.Durable
@@ -162,21 +163,19 @@ func (s *stall) stdin() (Diagnosis, bool) {
 	return Diagnosis{Stdin, who + " waits for standard input", "no one types in a test; take input from a topic, the configuration or a parameter", at}, true
 }
 
+// readsStdin tells a read from the descriptor 0, where the dump shows it, and else a read that does not end: files
+// do not make a reader wait.
 func readsStdin(g Goroutine) bool {
-	if g.has("fmt.Scan(", "fmt.Scanln", "fmt.Scanf") || g.has("fmt.Scan") && !g.has("fmt.Fscan") {
-		return true
-	}
-	f, ok := g.calls("syscall.read", "syscall.Read", "internal/poll.(*FD).Read")
-	if !ok || !g.has("os.(*File).") || g.Durable {
+	if g.State != "syscall" && g.State != "IO wait" || !g.has("os.(*File).Read", "os.(*File).read") {
 		return false
 	}
 	for _, f := range g.Frames {
-		if f.Func == "syscall.read" || f.Func == "syscall.Read" {
-			fd, _, _ := strings.Cut(f.Args, ",")
-			return strings.TrimSuffix(fd, "?") == "0x0"
+		if f.Func == "syscall.Syscall" || f.Func == "syscall.syscall" {
+			args := strings.Split(f.Args, ", ")
+			return len(args) > 1 && strings.TrimSuffix(args[1], "?") == "0x0"
 		}
 	}
-	return f.Func == "internal/poll.(*FD).Read" && g.has("os.(*File).Read") && g.has("internal/poll.(*FD).readConsole", "syscall.ReadFile", "syscall.readFile")
+	return true
 }
 
 func (s *stall) network() (Diagnosis, bool) {
@@ -190,9 +189,9 @@ func (s *stall) network() (Diagnosis, bool) {
 	dial := g.has("net.(*Dialer).Dial", "net.Dial", "net.(*sysDialer)", "net.(*Resolver)")
 	const why = "a story has a network of its own, and virtual time stands still while anyone waits on a real one"
 	switch {
-	case dial && g.has("github.com/twmb/franz-go/pkg/kgo."):
-		at, ok := g.originOf(s.mine)
-		sentence := "a kgo client dials a real address"
+	case ofClient(g):
+		at, ok := s.client(g)
+		sentence := "a kgo client uses the real network"
 		if ok {
 			sentence += " (created in " + at.Name(false) + " at " + at.Place() + ")"
 		}
@@ -205,6 +204,20 @@ func (s *stall) network() (Diagnosis, bool) {
 	return Diagnosis{Network, who + " waits on a real network connection", why, at}, true
 }
 
+// client is where the client was created whose goroutine g is.
+func (s *stall) client(g Goroutine) (Frame, bool) {
+	at, ok := g.originOf(s.mine)
+	return at.near("New"), ok
+}
+
+// callee is the call that the learner's line makes.
+func callee(g Goroutine, at Frame) (Frame, bool) {
+	if i := slices.Index(g.Frames, at); i > 0 && at.Func != "" {
+		return g.Frames[i-1], true
+	}
+	return Frame{}, false
+}
+
 func (s *stall) syscall() (Diagnosis, bool) {
 	g, ok := s.prefer(func(g Goroutine) bool { return g.State == "syscall" || g.State == "IO wait" })
 	if !ok {
@@ -212,7 +225,7 @@ func (s *stall) syscall() (Diagnosis, bool) {
 	}
 	who, at := s.who(g)
 	what := "a system call"
-	if f, ok := g.calls("os.", "os/exec.", "os/signal."); ok {
+	if f, ok := callee(g, at); ok {
 		what = f.Name(true)
 	}
 	return Diagnosis{Syscall, who + " waits in " + what, "virtual time stands still while a goroutine waits for the operating system", at}, true
