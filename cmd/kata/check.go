@@ -115,6 +115,7 @@ func (f *checkFlags) write(out io.Writer, report *judge.Report) error {
 	}
 	if f.mistake != "" {
 		report.Show(out, f.mistake)
+		return nil
 	}
 	report.Print(out, width(out))
 	return nil

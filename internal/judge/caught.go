@@ -63,8 +63,11 @@ func (l *Lesson) judgeMistake(w *Wrong, p *packageRun) {
 			continue // or it has been said already that there is no such spec or word
 		}
 		output := o.output
-		if o.result == "" {
+		switch o.result {
+		case "":
 			output += p.output
+		case "pass":
+			output = ""
 		}
 		l.breaksMistake(w, fmt.Sprintf("%s fails with %s", catch.Spec, catch.Word), how(o.result, o.word, output), excerpt(output, 25))
 	}

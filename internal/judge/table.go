@@ -151,28 +151,3 @@ func (r *Report) Markdown(w io.Writer) {
 	}
 	fmt.Fprintf(w, "\n%s caught as said, %s also red, %s not caught as said.\n", markCaught, markRed, markMissed)
 }
-
-// Show writes everything about one mistake: what its preamble says, and each red spec with all that it printed.
-func (r *Report) Show(w io.Writer, name string) {
-	for _, l := range r.Lessons {
-		for _, m := range l.Mistakes {
-			if m.Name != name {
-				continue
-			}
-			fmt.Fprintf(w, "\n%s/%s: %s\n", l.Name, m.Name, m.Title)
-			green := 0
-			for _, s := range l.Specs {
-				word, red := m.Red[s]
-				if !red && m.Named[s] == "" {
-					green++
-					continue
-				}
-				fmt.Fprintf(w, "\n%s %s  %s\n", m.mark(s), s, verdictOf(word, red, m.Named[s]))
-				if text := excerpt(m.output[s], 400); text != "" {
-					fmt.Fprintf(w, "%s\n", text)
-				}
-			}
-			fmt.Fprintf(w, "\n%s not red\n\n", plural(green, "other spec"))
-		}
-	}
-}
