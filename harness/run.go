@@ -214,11 +214,11 @@ func (s *spec) report(out outcome) {
 	s.t.Errorf("\n%s", failure(s.t.Name(), packagePath(s.dir), out.err, out.events, hints))
 }
 
-var reportDir = flag.String("report", "", "kata: write the timeline of every red story into this folder, as HTML (also KATA_REPORT)")
+var reportFlag = flag.String("report", "", "kata: write the timeline of every red story into this folder, as HTML (also KATA_REPORT)")
 
 // reportPath is where a story's report goes, "" if none is wanted.
 func reportPath(test string) string {
-	dir := *reportDir
+	dir := *reportFlag
 	if dir == "" {
 		dir = os.Getenv("KATA_REPORT")
 	}

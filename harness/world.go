@@ -341,3 +341,6 @@ var _ interface {
 	Errorf(string, ...any)
 	FailNow()
 } = (*World)(nil)
+
+// Exact says that story time is virtual, so that instants can be compared to the nanosecond.
+func (w *World) Exact() bool { return w.backend.exact() }

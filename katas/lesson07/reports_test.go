@@ -1,0 +1,132 @@
+package lesson07
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/kafka-katas/kafka-katas/harness"
+	"github.com/kafka-katas/kafka-katas/ops"
+)
+
+// consistent claims that a snapshot accounts for every record, and that its parts agree.
+func (m *member) consistent() harness.Claim {
+	return harness.Reported(func() error {
+		s := m.Stats()
+		if n := s.Totals.Unaccounted(); n != 0 {
+			return fmt.Errorf("%s has %d records in no column: %+v", m.Name, n, s.Totals)
+		}
+		var sum ops.Counts
+		assigned := 0
+		for _, p := range s.Partitions {
+			sum = sum.Add(p.Counts)
+			if p.Assigned {
+				assigned++
+			}
+			if n := p.Unaccounted(); n != 0 {
+				return fmt.Errorf("%s has %d records of partition %d in no column: %+v", m.Name, n, p.Partition, p.Counts)
+			}
+		}
+		if sum != s.Totals {
+			return fmt.Errorf("%s's totals are not the sum of its partitions: %s", m.Name, cmp.Diff(sum, s.Totals))
+		}
+		if assigned != s.Assigned {
+			return fmt.Errorf("%s says it owns %d partitions and lists %d", m.Name, s.Assigned, assigned)
+		}
+		return nil
+	})
+}
+
+// accounts claims exact totals.
+func (m *member) accounts(want ops.Counts) harness.Claim {
+	return harness.All(m.consistent(), harness.Reported(func() error {
+		if diff := cmp.Diff(want, m.Stats().Totals); diff != "" {
+			return fmt.Errorf("%s's totals are wrong (- should be, + reported): %s", m.Name, diff)
+		}
+		return nil
+	}))
+}
+
+// latencies claims exact latencies.
+func (m *member) latencies(want ops.Latency) harness.Claim {
+	return func(w *harness.World) error {
+		return harness.Reported(func() error {
+			got := m.Stats().Latency
+			if w.Exact() && got != want {
+				return fmt.Errorf("%s's latencies are wrong (- should be, + reported): %s", m.Name, cmp.Diff(want, got))
+			}
+			if got.Count != want.Count || got.Max < want.Max || got.P50 < want.P50 {
+				return fmt.Errorf("%s's latencies are below what the handler took (- should be, + reported): %s", m.Name, cmp.Diff(want, got))
+			}
+			return nil
+		})(w)
+	}
+}
+
+// lagIs claims the lag over all partitions that the member owns.
+func (m *member) lagIs(want int64) harness.Claim {
+	return harness.Reported(func() error {
+		var lag int64
+		for _, p := range m.Stats().Partitions {
+			if p.Assigned {
+				lag += p.Lag
+			}
+		}
+		if lag != want {
+			return fmt.Errorf("%s reports a lag of %d; it should be %d", m.Name, lag, want)
+		}
+		return nil
+	})
+}
+
+func (m *member) paused(want bool) harness.Claim {
+	return harness.Reported(func() error {
+		if got := m.Stats().Paused; got != want {
+			return fmt.Errorf("%s reports paused=%t; it should be %t", m.Name, got, want)
+		}
+		return nil
+	})
+}
+
+// answers claims that statistics and health are answered at once, whatever Kafka does.
+func (m *member) answers() harness.Claim {
+	return func(w *harness.World) error {
+		began := w.Now()
+		done := make(chan struct{})
+		go func() {
+			m.Stats()
+			m.Health()
+			close(done)
+		}()
+		select {
+		case <-done:
+		case <-time.After(time.Minute):
+			return harness.Broke[harness.Stuck]("a probe that does not answer gets the process killed, in the middle of an outage that it could have survived",
+				"%s has not answered Stats and Health for a minute while Kafka hangs", m.Name)
+		}
+		return harness.AtMost("Stats and Health of "+m.Name, w.Now()-began, 0)(w)
+	}
+}
+
+// alert is the member's one alert.
+func (m *member) alert() ops.Alert {
+	for _, a := range m.Stats().Alerts {
+		if a.Name == "handler_failures" {
+			return a
+		}
+	}
+	return ops.Alert{Name: "no alert handler_failures is reported"}
+}
+
+// alertIs claims where the alert stands and how often it has fired.
+func (m *member) alertIs(state ops.AlertState, fired int64) harness.Claim {
+	return func(w *harness.World) error {
+		return harness.Reported(func() error {
+			if a := m.alert(); a.State != state || a.Fired != fired {
+				return fmt.Errorf("at %v alert %s of %s is %v and has fired %d times; it should be %v, fired %d times", w.Now(), a.Name, m.Name, a.State, a.Fired, state, fired)
+			}
+			return nil
+		})(w)
+	}
+}

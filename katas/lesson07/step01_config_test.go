@@ -1,0 +1,79 @@
+package lesson07
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/kafka-katas/kafka-katas/harness"
+)
+
+// The defaults are a configuration that works.
+func TestStep01_TheDefaultsAreValid(t *testing.T) {
+	harness.Run(t, func(w *harness.World) {
+		w.Claim(harness.Reported(func() error {
+			if err := DefaultConfig().Validate(); err != nil {
+				return fmt.Errorf("DefaultConfig().Validate() says: %w", err)
+			}
+			return nil
+		}))
+	})
+}
+
+// Whoever corrects a configuration wants to hear of everything that is wrong with it at once, by name.
+func TestStep01_AConfigurationSaysEverythingThatIsWrongWithIt(t *testing.T) {
+	for _, bad := range []struct {
+		fields string
+		change func(*Config)
+	}{
+		{"group", func(c *Config) { c.Group = "" }},
+		{"topics", func(c *Config) { c.Topics = nil }},
+		{"topics", func(c *Config) { c.Topics = []string{"orders", ""} }},
+		{"concurrency", func(c *Config) { c.Concurrency = 0 }},
+		{"start", func(c *Config) { c.Start = 17 }},
+		{"protocol", func(c *Config) { c.Protocol = 17 }},
+		{"session_timeout", func(c *Config) { c.SessionTimeout = -time.Second }},
+		{"heartbeat_interval", func(c *Config) { c.HeartbeatInterval = 0 }},
+		{"heartbeat_interval", func(c *Config) { c.HeartbeatInterval = c.SessionTimeout / 2 }},
+		{"rebalance_timeout", func(c *Config) { c.RebalanceTimeout, c.DrainTimeout = -1, 1 }},
+		{"drain_timeout", func(c *Config) { c.DrainTimeout = c.RebalanceTimeout }},
+		{"retry_after", func(c *Config) { c.RetryAfter = 0 }},
+		{"commit_interval", func(c *Config) { c.CommitInterval = 0 }},
+		{"max_queued", func(c *Config) { c.MaxQueued = 0 }},
+		{"stall_after", func(c *Config) { c.StallAfter = 0 }},
+		{"metadata_max_age", func(c *Config) { c.MetadataMaxAge = 0 }},
+		{"error_samples", func(c *Config) { c.ErrorSamples = -1 }},
+		{"max_error_groups", func(c *Config) { c.MaxErrorGroups = 0 }},
+		{"alert.threshold", func(c *Config) { c.Alert.Threshold = 0 }},
+		{"alert.window", func(c *Config) { c.Alert.Window = 0 }},
+		{"alert.for", func(c *Config) { c.Alert.For = -1 }},
+		{"alert.resolve_below", func(c *Config) { c.Alert.ResolveBelow = c.Alert.Threshold + 1 }},
+		{"alert.resolve_after", func(c *Config) { c.Alert.ResolveAfter = -1 }},
+		{"group concurrency max_queued", func(c *Config) { c.Group, c.Concurrency, c.MaxQueued = "", -1, -1 }},
+	} {
+		harness.Run(t, func(w *harness.World) {
+			cfg := DefaultConfig()
+			bad.change(&cfg)
+			w.Claim(harness.Reported(func() error {
+				err := cfg.Validate()
+				if err == nil {
+					return fmt.Errorf("Validate finds nothing wrong with %s in %+v", bad.fields, cfg)
+				}
+				if strings.Contains(err.Error(), "is not written yet") {
+					return err
+				}
+				for _, field := range strings.Fields(bad.fields) {
+					if !strings.Contains(err.Error(), field) {
+						return fmt.Errorf("Validate does not name %s; it says: %w", field, err)
+					}
+				}
+				_, err = New(cfg, atOnce)
+				if err == nil {
+					return fmt.Errorf("New takes a configuration that Validate refuses for its %s", bad.fields)
+				}
+				return nil
+			}))
+		})
+	}
+}

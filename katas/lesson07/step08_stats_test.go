@@ -1,0 +1,182 @@
+package lesson07
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/kafka-katas/kafka-katas/harness"
+	"github.com/kafka-katas/kafka-katas/ops"
+)
+
+// What came in is what was handled, when everything is done; failed attempts and repeats are counted apart.
+func TestStep08_EveryRecordIsAccountedFor(t *testing.T) {
+	harness.Run(t, func(w *harness.World) {
+		orders, validation := w.Topic("orders", 3), w.Group("validation")
+		orders.Fill(20)
+
+		a := start(w, "a", config(validation, orders), failsFirst(7))
+
+		w.Until(validation.Drained(orders))
+		w.Claim(a.accounts(ops.Counts{Received: 60, Processed: 60, Failed: 7, Retried: 7}), a.lagIs(0))
+	})
+}
+
+// The sum holds at every moment, not only at the end: what is neither done nor given back is in flight.
+func TestStep08_TheSumHoldsAtEveryMoment(t *testing.T) {
+	harness.Run(t, func(w *harness.World) {
+		orders, validation := w.Topic("orders", 3), w.Group("validation")
+		orders.Fill(10)
+
+		a := start(w, "a", config(validation, orders), takes(100*time.Millisecond))
+
+		for range 30 {
+			w.Sleep(70 * time.Millisecond)
+			w.Claim(a.consistent())
+		}
+		w.Until(validation.Drained(orders))
+		w.Claim(a.accounts(ops.Counts{Received: 30, Processed: 30}))
+	})
+}
+
+// A record that comes a second time is counted again, and as a redelivery.
+func TestStep08_RedeliveriesAreCountedApart(t *testing.T) {
+	harness.Run(t, func(w *harness.World) {
+		orders, validation := w.Topic("orders", 1), w.Group("validation")
+		orders.Fill(1)
+		first := make(chan struct{}, 1)
+		first <- struct{}{}
+		a := start(w, "a", config(validation, orders), func(ctx context.Context, r *kgo.Record) error {
+			select {
+			case <-first:
+				return hangs(ctx, r)
+			default:
+				return nil
+			}
+		})
+		w.Until(a.Busy(1))
+
+		a.Isolate() // long enough for the group to expel it; then it comes back and begins again at the commit
+		w.Sleep(2 * time.Minute)
+		a.Heal()
+
+		w.Until(validation.Drained(orders))
+		w.Claim(a.consistent(), harness.Reported(func() error {
+			got := a.Stats().Totals
+			if got.Received != got.Redelivered+1 || got.Redelivered < 1 || got.Processed != 1 {
+				return fmt.Errorf("the one record was delivered again after an expulsion; the totals are %+v", got)
+			}
+			return nil
+		}))
+	})
+}
+
+// Latency is what the record's sender waits for: from the poll to the handler's success, the queue included.
+func TestStep08_LatencyIncludesTheWaitInTheQueue(t *testing.T) {
+	harness.Run(t, func(w *harness.World) {
+		orders, validation := w.Topic("orders", 1), w.Group("validation")
+		orders.Fill(10)
+
+		a := start(w, "a", config(validation, orders), takes(100*time.Millisecond))
+
+		w.Until(validation.Drained(orders))
+		const ms = time.Millisecond
+		w.Claim(a.latencies(ops.Latency{Count: 10, Sum: 5500 * ms, P50: 500 * ms, P95: 1000 * ms, P99: 1000 * ms, Max: 1000 * ms}))
+	})
+}
+
+// Percentiles are by nearest rank: exact values that some record had.
+func TestStep08_PercentilesAreExact(t *testing.T) {
+	harness.Run(t, func(w *harness.World) {
+		orders, validation := w.Topic("orders", 1), w.Group("validation")
+		a := start(w, "a", config(validation, orders), func(ctx context.Context, r *kgo.Record) error {
+			n, err := strconv.Atoi(strings.TrimPrefix(string(r.Key), "orders-"))
+			if err != nil {
+				return err
+			}
+			return takes(time.Duration(n+1)*10*time.Millisecond)(ctx, r)
+		})
+
+		for range 100 { // one by one: nothing queues
+			orders.Send(0, 1)
+			w.Sleep(2 * time.Second)
+		}
+
+		w.Until(validation.Drained(orders))
+		const ms = time.Millisecond
+		w.Claim(a.latencies(ops.Latency{Count: 100, Sum: 50500 * ms, P50: 500 * ms, P95: 950 * ms, P99: 990 * ms, Max: 1000 * ms}))
+	}, harness.Lasts(6*time.Minute))
+}
+
+// A snapshot may be taken at any time by anyone, and is one moment's truth.
+func TestStep08_SnapshotsAreConsistentWhileWorkGoesOn(t *testing.T) {
+	harness.Run(t, func(w *harness.World) {
+		orders, validation := w.Topic("orders", 6), w.Group("validation")
+		orders.Fill(50)
+		a := start(w, "a", config(validation, orders), takes(5*time.Millisecond))
+		broken := make(chan error, 4)
+		for range 4 {
+			go func() {
+				for range 100 {
+					if err := a.consistent()(w); err != nil {
+						broken <- err
+						return
+					}
+					a.Health()
+					time.Sleep(3 * time.Millisecond)
+				}
+				broken <- nil
+			}()
+		}
+
+		w.Until(validation.Drained(orders))
+
+		for range 4 {
+			err := <-broken
+			w.Claim(func(*harness.World) error { return err })
+		}
+	})
+}
+
+// Pause stops new records and nothing else; Resume goes on where it stopped.
+func TestStep08_APausedMemberStaysAMember(t *testing.T) {
+	harness.Run(t, func(w *harness.World) {
+		orders, validation := w.Topic("orders", 2), w.Group("validation")
+		orders.Fill(1)
+		a := start(w, "a", config(validation, orders), atOnce)
+		w.Until(validation.Drained(orders))
+
+		a.Pause()
+		w.Sleep(10 * time.Second)
+		orders.Fill(5)
+		w.Sleep(2 * time.Minute)
+		w.Claim(a.counts("records received", 2, func(c ops.Counts) int64 { return c.Received }), a.healthy(true, true),
+			validation.Owns(a.Process, 2, orders), a.paused(true))
+
+		a.Resume()
+		w.Until(validation.Drained(orders))
+		w.Claim(validation.Handled(orders), validation.HandledOnce(orders), a.paused(false))
+	})
+}
+
+// Resetting the statistics starts a new period; what is in work then still counts in it.
+func TestStep08_AResetStartsANewPeriod(t *testing.T) {
+	harness.Run(t, func(w *harness.World) {
+		orders, validation := w.Topic("orders", 1), w.Group("validation")
+		orders.Fill(5)
+		a := start(w, "a", config(validation, orders), atOnce)
+		w.Until(validation.Drained(orders))
+
+		a.ResetStats()
+		w.Claim(a.accounts(ops.Counts{}))
+		orders.Fill(3)
+
+		w.Until(validation.Drained(orders))
+		w.Claim(a.accounts(ops.Counts{Received: 3, Processed: 3}), a.lagIs(0))
+	})
+}
