@@ -7,7 +7,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode"
 )
 
 // A phrasebook turns events into the words of timelines. It leaves the topic out while there is only one.
@@ -213,51 +212,4 @@ func thousands(n int) string {
 		s = s[:i] + "," + s[i:]
 	}
 	return s
-}
-
-// lasting is a duration as people say it: "250ms", "2s", "45s", "10m", "24h".
-func lasting(d time.Duration) string {
-	switch {
-	case d < time.Millisecond:
-		return d.String()
-	case d < time.Second:
-		return d.Round(time.Millisecond).String()
-	}
-	s := d.Round(10 * time.Millisecond).String()
-	if strings.HasSuffix(s, "m0s") {
-		s = strings.TrimSuffix(s, "0s")
-	}
-	if strings.HasSuffix(s, "h0m") {
-		s = strings.TrimSuffix(s, "0m")
-	}
-	return s
-}
-
-// oneLine keeps a text from breaking the layout: line breaks and control characters become spaces.
-func oneLine(s string) string { return strings.Join(strings.FieldsFunc(s, breaks), " ") }
-
-func breaks(r rune) bool { return r == ' ' || unicode.IsControl(r) || r == 0x2028 || r == 0x2029 }
-
-// cut shortens s to at most n runes.
-func cut(s string, n int) string {
-	s = oneLine(s)
-	r := []rune(s)
-	switch {
-	case len(r) <= n:
-		return s
-	case n <= 1:
-		return "…"
-	}
-	return strings.TrimRight(string(r[:n-1]), " ") + "…"
-}
-
-// touches tells whether e is about tp.
-func touches(e Event, tp TopicPartition) bool {
-	switch e.Kind {
-	case Assigned, Revoked:
-		return slices.Contains(e.Partitions, tp)
-	case Began, Handled, Failed, Committed, Produced, Refused, Disturbed:
-		return e.Topic != "" && e.TopicPartition() == tp
-	}
-	return false
 }

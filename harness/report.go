@@ -112,7 +112,8 @@ func (p *page) header(story reportData, first error, also []error, breach *Breac
 	if len(also) > 0 {
 		p.put("<ul class=\"also\">\n")
 		for _, e := range also {
-			p.put("<li>%s</li>\n", headline(e))
+			word := Word(e)
+			p.put("<li><b>%s</b> %s</li>\n", word, strings.TrimPrefix(headline(e), word+": "))
 		}
 		p.put("</ul>\n")
 	}
@@ -145,7 +146,7 @@ func (p *page) summary(events []Event, breach *Breach) {
 	colours := processColours(events)
 	for _, head := range heads {
 		name, _, _ := strings.Cut(head, " (")
-		p.put("<th scope=\"col\" class=\"%s\">%s</th>", colours.of(name), head)
+		p.put("<th scope=\"col\"><span class=\"%s\">%s</span></th>", colours.of(name), head)
 	}
 	p.put("</tr></thead>\n<tbody>\n")
 	times := clock(rows)
@@ -178,12 +179,12 @@ func (p *page) table(events []Event, breach *Breach) {
 	colours := processColours(events)
 	p.put("<section aria-labelledby=\"all\">\n<div class=\"bar\"><h2 id=\"all\">All %s events</h2>\n", thousands(len(events)))
 	p.put("<p id=\"find\" hidden><label for=\"filter\">Filter</label> <input id=\"filter\" type=\"search\" autocomplete=\"off\" spellcheck=\"false\" placeholder=\"p1 committed orders/0\"> <span id=\"found\" role=\"status\"></span></p></div>\n")
-	p.put("<div class=\"scroll\"><table id=\"events\">\n<thead><tr>")
+	p.put("<div class=\"scroll long\" tabindex=\"0\" role=\"region\" aria-labelledby=\"all\"><table id=\"events\">\n<thead><tr>")
 	for _, head := range []string{"#", "time", "process", "what happened", "partition", "offset", "key", "group", "gen."} {
 		p.put("<th scope=\"col\">%s</th>", head)
 	}
 	p.put("</tr></thead>\n<tbody>\n")
-	longest := events[len(events)-1].At
+	longest, decimals := events[len(events)-1].At, tableDecimals(events)
 	for _, e := range events {
 		class := "k-" + strings.ReplaceAll(e.Kind.String(), " ", "-")
 		if seen.seen[e.Seq] {
@@ -192,7 +193,7 @@ func (p *page) table(events []Event, breach *Breach) {
 		if seen.last == e.Seq {
 			class += " last"
 		}
-		p.put("<tr id=\"e%d\" class=\"%s\"><td>%d</td><td>%s</td><td class=\"%s\">%s</td><td>%s</td>", e.Seq, class, e.Seq, instant(e.At, longest, tableDecimals(events)), colours.of(e.Process), e.Process, cut(words.say(e), 200))
+		p.put("<tr id=\"e%d\" class=\"%s\"><td>%d</td><td>%s</td><td class=\"%s\">%s</td><td>%s</td>", e.Seq, class, e.Seq, instant(e.At, longest, decimals), colours.of(e.Process), e.Process, cut(words.say(e), 200))
 		partition, offset, generation := "", "", ""
 		if e.Topic != "" {
 			partition = e.TopicPartition().String()
@@ -204,7 +205,7 @@ func (p *page) table(events []Event, breach *Breach) {
 		if e.Generation > 0 {
 			generation = fmt.Sprint(e.Generation)
 		}
-		p.put("<td>%s</td><td>%s</td><td>%s</td><td>%s</td><td>%s</td></tr>\n", partition, offset, cut(e.Key, 48), e.Group, generation)
+		p.put("<td>%s</td><td>%s</td><td>%s</td><td>%s</td><td>%s</td></tr>\n", partition, offset, cut(e.Key, 32), e.Group, generation)
 	}
 	p.put("</tbody></table></div>\n</section>\n")
 }

@@ -5,32 +5,38 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // The measures of a chart, in the units of its viewBox.
 const (
 	chartWidth    = 1320.0
-	chartLeft     = 128.0
-	chartRight    = 1296.0
+	chartRight    = 1312.0
+	chartTail     = 34.0 // what still went on at the end runs on into it
+	labelAtMost   = 28   // letters
 	headHeight    = 58.0
 	levelHeight   = 9.0
 	levelsAtMost  = 5
-	ownHeight     = 42.0
+	ownHeight     = 46.0 // a partition and its commits
+	ownBareHeight = 30.0
 	headingHeight = 30.0
 )
 
 // A chart draws a story: time runs to the right; below each other the processes, the broker, and the partitions of each group.
 type chart struct {
 	*page
-	events  []Event
-	scale   *timeScale
-	words   *phrasebook
-	colours colours
-	concern *concern
-	longest time.Duration
-	y       float64
-	body    page // the lanes, which are drawn above the lines of the evidence
-	badges  []badge
+	events   []Event
+	scale    *timeScale
+	calls    []callSpan
+	words    *phrasebook
+	colours  colours
+	concern  *concern
+	longest  time.Duration
+	decimals int // of times
+	left     float64
+	y        float64
+	body     page            // the lanes, which are drawn above the lines of the evidence
+	used     map[string]bool // symbols
 }
 
 // A badge is the number of a piece of evidence, and its column.
@@ -42,10 +48,13 @@ type badge struct {
 
 func (p *page) chart(events []Event, breach *Breach) {
 	c := &chart{
-		page: p, events: events, scale: newTimeScale(events, chartLeft+16, chartRight-8), words: newPhrasebook(events),
-		colours: processColours(events), concern: concernOf(events, breach), longest: events[len(events)-1].At, y: headHeight,
+		page: p, events: events, words: newPhrasebook(events), colours: processColours(events), concern: concernOf(events, breach),
+		longest: events[len(events)-1].At, decimals: tableDecimals(events), y: headHeight, used: map[string]bool{},
 	}
 	c.words.nameTopics(events)
+	c.calls = callSpans(events)
+	c.left = labelRoom(events)
+	c.scale = newTimeScale(events, c.left+16, chartRight-chartTail)
 	for _, process := range processesOf(events) {
 		c.process(process)
 	}
@@ -56,22 +65,44 @@ func (p *page) chart(events []Event, breach *Breach) {
 	p.put("<section id=\"chart\" aria-labelledby=\"whole\">\n<h2 id=\"whole\">The whole story</h2>\n<div class=\"scroll\">\n")
 	p.put("<svg viewBox=\"0 0 %.0f %.0f\" role=\"group\" aria-label=\"Timeline of %d events. Left and right arrow keys move from mark to mark.\" tabindex=\"0\">\n", chartWidth, height, len(events))
 	p.put("<defs><pattern id=\"hatch\" width=\"6\" height=\"6\" patternUnits=\"userSpaceOnUse\" patternTransform=\"rotate(45)\"><rect class=\"hatch\" width=\"2\" height=\"6\"/></pattern></defs>\n")
-	c.axis(height)
+	c.gaps(height)
 	c.evidence(height)
+	c.ticks(height)
 	p.WriteString(c.body.String())
 	p.put("<line id=\"hair\" class=\"hair\" y1=\"%.0f\" y2=\"%.0f\" x1=\"-9\" x2=\"-9\"/>\n</svg>\n</div>\n", headHeight-10, height)
-	p.legend()
+	c.legend()
 	p.put("</section>\n")
 }
 
-func (c *chart) x(t time.Duration) float64 { return c.scale.column(t) }
+func (c *chart) x(t time.Duration) float64 {
+	if t == forever {
+		return chartRight
+	}
+	return c.scale.column(t)
+}
 
-// axis draws the times and the gaps.
-func (c *chart) axis(height float64) {
+// labelRoom is how far to the right the names of the lanes reach.
+func labelRoom(events []Event) float64 {
+	longest := 8
+	for _, p := range processesOf(events) {
+		longest = max(longest, utf8.RuneCountInString(p))
+	}
+	for _, o := range ownable(events) {
+		longest = max(longest, utf8.RuneCountInString(o.TopicPartition.String()))
+	}
+	return 24 + 7.2*float64(min(longest, labelAtMost))
+}
+
+// gaps marks where time is compressed.
+func (c *chart) gaps(height float64) {
 	for _, g := range c.scale.gaps {
 		c.put("<g class=\"gap\"><rect x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%.1f\"/>", g.from+4, headHeight-16, g.to-g.from-8, height-headHeight+16)
-		c.put("<text x=\"%.1f\" y=\"%.1f\">%s</text><text x=\"%.1f\" y=\"%.1f\">pass</text></g>\n", (g.from+g.to)/2, headHeight-4, roughly(g.lasts), (g.from+g.to)/2, headHeight+7)
+		c.put("<text x=\"%.1f\" y=\"%.1f\">%s pass</text></g>\n", (g.from+g.to)/2, headHeight-6, roughly(g.lasts))
 	}
+}
+
+// ticks writes the times.
+func (c *chart) ticks(height float64) {
 	for _, t := range c.scale.ticks(74) {
 		c.put("<g class=\"tick\"><line x1=\"%.1f\" x2=\"%.1f\" y1=\"%.1f\" y2=\"%.1f\"/><text x=\"%.1f\" y=\"%.1f\">%s</text></g>\n", t.at, t.at, headHeight-20, height, t.at, headHeight-26, t.text)
 	}
@@ -79,9 +110,14 @@ func (c *chart) axis(height float64) {
 
 // evidence draws a line with a number for each thing that the breach refers to.
 func (c *chart) evidence(height float64) {
-	slices.SortFunc(c.badges, func(a, b badge) int { return a.seq - b.seq })
+	var badges []badge
+	for _, e := range c.events {
+		if c.concern.seen[e.Seq] {
+			badges = append(badges, badge{c.x(e.At), e.Seq, c.concern.last == e.Seq})
+		}
+	}
 	x := -99.0
-	for i, b := range c.badges {
+	for i, b := range badges {
 		if i >= 12 && !b.last {
 			continue // the table marks them all
 		}
@@ -96,7 +132,10 @@ func (c *chart) evidence(height float64) {
 
 // label names a lane.
 func (c *chart) label(y float64, class, text string) {
-	c.body.put("<text class=\"lane %s\" x=\"%.0f\" y=\"%.1f\">%s</text>\n", class, chartLeft-10, y, cut(text, 19))
+	if r := []rune(text); len(r) > labelAtMost { // names mostly differ at their ends
+		text = "…" + string(r[len(r)-labelAtMost+1:])
+	}
+	c.body.put("<text class=\"lane %s\" x=\"%.1f\" y=\"%.1f\">%s</text>\n", class, c.left-10, y, text)
 }
 
 func (c *chart) heading(text string) {
@@ -105,7 +144,7 @@ func (c *chart) heading(text string) {
 }
 
 func (c *chart) rule() {
-	c.body.put("<line class=\"rule\" x1=\"0\" x2=\"%.0f\" y1=\"%.1f\" y2=\"%.1f\"/>\n", chartRight+16, c.y, c.y)
+	c.body.put("<line class=\"rule\" x1=\"0\" x2=\"%.0f\" y1=\"%.1f\" y2=\"%.1f\"/>\n", chartRight, c.y, c.y)
 }
 
 // process draws one process: its life, its calls in as many levels as it works in parallel, and what happened to it.
@@ -126,6 +165,7 @@ func (c *chart) process(name string) {
 	}
 	c.label(base+4, class, name)
 	c.draw(calls)
+	c.draw(c.produced(base-3, func(e Event) bool { return e.Process == name }))
 	c.draw(c.symbols(base+1, func(e Event) bool {
 		return e.Process == name && laneOf(e) == name || e.Process == name && e.Kind == Refused
 	}))
@@ -134,22 +174,27 @@ func (c *chart) process(name string) {
 
 // broker draws what the cluster and the story did.
 func (c *chart) broker() {
-	any := slices.ContainsFunc(c.events, func(e Event) bool { return e.Process == "" || e.Kind == Expired })
+	any := slices.ContainsFunc(c.events, func(e Event) bool { return e.Process == "" || e.Kind == Expired || e.Kind == Produced })
 	if !any {
 		return
 	}
 	c.rule()
 	base := c.y + 18
 	c.label(base+4, "", "broker")
+	c.draw(c.produced(base-4, func(Event) bool { return true }))
+	c.draw(c.symbols(base, func(e Event) bool { return e.Process == "" || e.Kind == Expired }))
+	c.y += 36
+}
+
+// produced are the records that were acknowledged.
+func (c *chart) produced(y float64, mine func(Event) bool) []chartMark {
 	var marks []chartMark
 	for _, e := range c.events {
-		if e.Kind == Produced {
-			marks = append(marks, c.mark(e, "produced", c.x(e.At), c.x(e.At)+2.4, base-4, 8))
+		if e.Kind == Produced && mine(e) {
+			marks = append(marks, c.mark(e, "produced "+c.colours.of(e.Process), c.x(e.At)-1.2, c.x(e.At)+1.2, y, 8))
 		}
 	}
-	c.draw(c.group(marks, 0.6))
-	c.draw(c.symbols(base, func(e Event) bool { return e.Kind != Produced && (e.Process == "" || e.Kind == Expired) }))
-	c.y += 36
+	return c.group(marks, 0.6)
 }
 
 // partitions draws for each group who owned what, what was handled and how far it was committed.
@@ -172,25 +217,27 @@ func (c *chart) partitions() {
 
 func (c *chart) partition(o owned, spans []ownSpan) {
 	top := c.y
-	c.body.put("<rect class=\"bed\" x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"20\"/>\n", chartLeft, top, chartRight-chartLeft)
-	c.label(top+14, "", o.TopicPartition.String())
+	c.body.put("<rect class=\"bed\" x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"22\"/>\n", c.left, top, chartRight-c.left)
+	c.label(top+15, "", o.TopicPartition.String())
 	for _, s := range spans {
 		if s.owned != o {
 			continue
 		}
+		c.used["own"] = true
+		c.used["gone"] = c.used["gone"] || s.gone >= 0
 		from, to := c.x(s.from), max(c.x(s.to), c.x(s.from)+1.5)
 		e := c.events[s.seq]
 		title := fmt.Sprintf("%s owns %s from %s to %s", s.process, o.TopicPartition, c.when(s.from), c.when(s.to))
 		if s.gone >= 0 {
 			title += ", but is cut off from " + c.when(s.gone)
 		}
-		c.body.put("<g class=\"own %s\"><g class=\"mark\" data-e=\"%d\" data-x=\"%.1f\"><title>%s</title><rect x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"20\" rx=\"2\"/>", c.colours.of(s.process), e.Seq, from, title, from, top, to-from)
+		c.body.put("<g class=\"own %s\"><g class=\"mark\" data-e=\"%d\" data-x=\"%.1f\"><title>%s</title><rect x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"22\" rx=\"2\"/>", c.colours.of(s.process), e.Seq, from, title, from, top, to-from)
 		if s.gone >= 0 {
-			c.body.put("<rect class=\"gone\" fill=\"url(#hatch)\" x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"20\"/>", c.x(s.gone), top, max(0, to-c.x(s.gone)))
+			c.body.put("<rect class=\"gone\" fill=\"url(#hatch)\" x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"22\"/>", c.x(s.gone), top, max(0, to-c.x(s.gone)))
 		}
-		c.body.put("</g><rect class=\"edge\" x=\"%.1f\" y=\"%.1f\" width=\"2\" height=\"20\"/>", from, top)
+		c.body.put("</g><rect class=\"edge\" x=\"%.1f\" y=\"%.1f\" width=\"2\" height=\"22\"/>", from, top)
 		if text := fitting(s.process, to-from-8); text != "" {
-			c.body.put("<text x=\"%.1f\" y=\"%.1f\">%s</text>", from+6, top+8.5, text)
+			c.body.put("<text x=\"%.1f\" y=\"%.1f\">%s</text>", from+6, top+10, text)
 		}
 		c.body.put("</g>\n")
 	}
@@ -202,11 +249,11 @@ func (c *chart) partition(o owned, spans []ownSpan) {
 		x := c.x(e.At)
 		switch e.Kind {
 		case Handled:
-			done = append(done, c.mark(e, "handled", x-1, x+1, top+10.5, 8))
+			done = append(done, c.mark(e, "handled "+c.colours.of(e.Process), x-1, x+1, top+12.5, 8))
 		case Failed:
-			done = append(done, c.mark(e, "failed", x-1.2, x+1.2, top+10.5, 8))
+			done = append(done, c.mark(e, "failed", x-1.2, x+1.2, top+12.5, 8))
 		case Committed:
-			commits = append(commits, c.mark(e, "commit", x-3.2, x+3.2, top+22, 5))
+			commits = append(commits, c.mark(e, "commit "+c.colours.of(e.Process), x-3.2, x+3.2, top+24, 5))
 		}
 	}
 	c.draw(c.group(done, 0.6))
@@ -225,19 +272,21 @@ func (c *chart) partition(o owned, spans []ownSpan) {
 		if crowded && !m.seen {
 			continue
 		}
-		class := "at"
+		class := "at " + c.colours.of(last.Process)
 		if m.seen {
-			class = "at seen"
+			class += " seen"
 		}
-		c.body.put("<text class=\"%s\" x=\"%.1f\" y=\"%.1f\">%s</text>\n", class, x, top+36, text)
+		c.body.put("<text class=\"%s\" x=\"%.1f\" y=\"%.1f\">%s</text>\n", class, x, top+40, text)
 		free = x + width/2 + 4
 	}
-	c.y += ownHeight
+	if c.y += ownHeight; len(commits) == 0 {
+		c.y -= ownHeight - ownBareHeight
+	}
 }
 
 // fitting is a name cut to the room it has.
 func fitting(name string, room float64) string {
-	n := int(room / 5.6)
+	n := int(room / 6.2)
 	if n < 2 || n < 3 && len(name) > n {
 		return ""
 	}
@@ -245,27 +294,34 @@ func fitting(name string, room float64) string {
 }
 
 func (c *chart) when(t time.Duration) string {
-	return instant(t, c.longest, tableDecimals(c.events))
+	if t == forever {
+		return "the end"
+	}
+	return instant(t, c.longest, c.decimals)
 }
 
-// legend explains the marks.
-func (p *page) legend() {
-	p.put("<ul class=\"legend\" aria-label=\"Legend\">\n")
-	for _, l := range [][2]string{
-		{`<rect class="call p0" x="1" y="5" width="20" height="7" rx="1.5"/>`, "a handler's call"},
-		{`<rect class="call failed" x="1" y="5" width="20" height="7" rx="1.5"/>`, "it failed"},
-		{`<rect class="call open p0" x="1" y="5" width="20" height="7" rx="1.5"/>`, "it never ended"},
-		{`<g class="own p0"><rect x="0" y="1" width="22" height="15" rx="2"/><rect class="edge" x="0" y="1" width="2" height="15"/></g><rect class="handled" x="10" y="7" width="2" height="8"/><rect class="handled" x="15" y="7" width="2" height="8"/>`, "owner, and records handled"},
-		{`<g class="own p0"><rect x="0" y="1" width="22" height="15" rx="2"/><rect class="gone" fill="url(#hatch)" x="8" y="1" width="14" height="15"/></g>`, "the owner is cut off"},
-		{`<path class="commit" d="M11 3l4 6h-8z"/><text class="at" x="11" y="17">9</text>`, "committed at 9"},
-		{`<rect class="produced" x="6" y="4" width="2.4" height="8"/><rect class="produced" x="12" y="4" width="2.4" height="8"/>`, "produced"},
+// legend explains the marks that were used.
+func (c *chart) legend() {
+	c.put("<ul class=\"legend\" aria-label=\"Legend\">\n")
+	for _, l := range []struct{ class, drawing, text string }{
+		{"call", `<rect class="call p0" x="1" y="5" width="20" height="7" rx="1.5"/>`, "a handler's call"},
+		{"failed", `<rect class="call failed" x="1" y="5" width="20" height="7" rx="1.5"/>`, "it failed"},
+		{"open", `<rect class="call open p0" x="1" y="5" width="20" height="7" rx="1.5"/>`, "it never ended"},
+		{"own", `<g class="own p0"><rect x="0" y="1" width="22" height="15" rx="2"/><rect class="edge" x="0" y="1" width="2" height="15"/></g><rect class="handled p0" x="10" y="7" width="2" height="8"/><rect class="handled p0" x="15" y="7" width="2" height="8"/>`, "owner, and records handled"},
+		{"gone", `<g class="own p0"><rect x="0" y="1" width="22" height="15" rx="2"/><rect class="gone" fill="url(#hatch)" x="8" y="1" width="14" height="15"/></g>`, "the owner is cut off"},
+		{"commit", `<path class="commit p0" d="M11 1l4 6h-8z"/><text class="at p0" x="11" y="17">9</text>`, "committed at 9"},
+		{"produced", `<rect class="produced" x="6" y="5" width="2.4" height="8"/><rect class="produced" x="12" y="5" width="2.4" height="8"/>`, "produced"},
 	} {
-		p.WriteString("<li><svg viewBox=\"0 0 22 18\" aria-hidden=\"true\">" + l[0] + "</svg>")
-		p.put("%s</li>\n", l[1])
+		if c.used[l.class] {
+			c.WriteString("<li><svg viewBox=\"0 0 22 18\" aria-hidden=\"true\">" + l.drawing + "</svg>")
+			c.put("%s</li>\n", l.text)
+		}
 	}
 	for _, s := range []string{"started", "stopping", "stopped", "crashed", "isolated", "healed", "joined", "left", "expired", "fenced", "refused", "fault", "called", "note"} {
-		p.WriteString("<li><svg viewBox=\"0 0 22 18\" aria-hidden=\"true\">" + symbol(s, 11, 9) + "</svg>")
-		p.put("%s</li>\n", strings.Replace(s, "called", "HTTP call", 1))
+		if c.used[s] {
+			c.WriteString("<li><svg viewBox=\"0 0 22 18\" aria-hidden=\"true\">" + symbol(s, 11, 9) + "</svg>")
+			c.put("%s</li>\n", strings.Replace(s, "called", "HTTP call", 1))
+		}
 	}
-	p.put("</ul>\n")
+	c.put("</ul>\n")
 }

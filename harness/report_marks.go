@@ -18,11 +18,10 @@ type chartMark struct {
 }
 
 func (c *chart) mark(e Event, class string, x0, x1, y, h float64) chartMark {
-	m := chartMark{run: []Event{e}, class: class, x0: x0, x1: x1, y: y, h: h, seen: c.concern.seen[e.Seq], last: c.concern.last == e.Seq}
-	if m.seen {
-		c.badges = append(c.badges, badge{c.x(e.At), e.Seq, m.last})
+	for word := range strings.FieldsSeq(class) {
+		c.used[word] = true
 	}
-	return m
+	return chartMark{run: []Event{e}, class: class, x0: x0, x1: x1, y: y, h: h, seen: c.concern.seen[e.Seq], last: c.concern.last == e.Seq}
 }
 
 // group joins marks of one class and height that are closer than apart. What the breach refers to stays by itself.
@@ -49,7 +48,7 @@ func (c *chart) callMarks(process string, y float64, levels *int) []chartMark {
 		free[i] = -1
 	}
 	var marks []chartMark
-	for _, s := range callSpans(c.events) {
+	for _, s := range c.calls {
 		if s.process != process {
 			continue
 		}
@@ -70,7 +69,6 @@ func (c *chart) callMarks(process string, y float64, levels *int) []chartMark {
 		m := c.mark(e, class, c.x(s.from), max(c.x(s.to), c.x(s.from)+2.4), y+float64(level)*levelHeight, levelHeight-2)
 		if s.began.Seq != e.Seq && c.concern.seen[s.began.Seq] {
 			m.seen, m.last = true, m.last || c.concern.last == s.began.Seq
-			c.badges = append(c.badges, badge{c.x(s.from), s.began.Seq, c.concern.last == s.began.Seq})
 		}
 		if s.to > s.from {
 			m.text = fmt.Sprintf("%s: %s, from %s to %s", process, c.words.say(e), c.when(s.from), c.when(s.to))
@@ -89,8 +87,6 @@ func symbolOf(e Event) string {
 		return "fault"
 	case Noted:
 		return "note"
-	case Produced:
-		return "produced"
 	case Started, Stopping, Stopped, Crashed, Isolated, Healed, Joined, Left, Fenced, Refused, Called:
 		return e.Kind.String()
 	}
@@ -132,11 +128,11 @@ func (c *chart) draw(marks []chartMark) {
 		}
 		c.body.put("<g class=\"%s\" data-e=\"%d\" data-x=\"%.1f\"><title>%s</title>", class, m.run[0].Seq, c.x(m.run[0].At), c.tell(m))
 		if m.seen {
-			c.body.put("<rect class=\"halo\" x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%.1f\" rx=\"4\"/>", m.x0-3, m.y-3, m.x1-m.x0+6, m.h+6)
+			c.body.put("<rect class=\"halo\" x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%.1f\" rx=\"4\"/>", m.x0-3, m.y-3, m.x1-m.x0+6, m.h+5)
 		}
 		switch s := symbol(m.class, (m.x0+m.x1)/2, m.y+m.h/2); {
-		case m.class == "commit":
-			c.body.put("<path class=\"commit\" d=\"M%.1f %.1fl3.4 5h-6.8z\"/>", (m.x0+m.x1)/2, m.y)
+		case strings.HasPrefix(m.class, "commit"):
+			c.body.put("<path class=\"%s\" d=\"M%.1f %.1fl3.4 5h-6.8z\"/>", m.class, (m.x0+m.x1)/2, m.y)
 		case s != "":
 			c.body.WriteString(s)
 			if len(m.run) > 1 {
@@ -154,7 +150,7 @@ func (c *chart) tell(m chartMark) string {
 	first, last := m.run[0], m.run[len(m.run)-1]
 	text := m.text
 	if text == "" || len(m.run) > 1 {
-		who := first.Process
+		who := laneOf(first)
 		if who == "" {
 			who = "broker"
 		}

@@ -2,7 +2,6 @@ package harness
 
 import (
 	"cmp"
-	"fmt"
 	"math"
 	"slices"
 	"time"
@@ -150,21 +149,4 @@ func (s *timeScale) ticks(apart float64) []tick {
 		out[i] = tick{s.at[c], texts[i]}
 	}
 	return out
-}
-
-// roughly is a duration in the words of a gap: "45 s".
-func roughly(d time.Duration) string {
-	switch {
-	case d >= 48*time.Hour:
-		return fmt.Sprintf("%.0f days", d.Hours()/24)
-	case d >= 90*time.Minute:
-		return fmt.Sprintf("%.3g h", d.Hours())
-	case d >= 2*time.Minute:
-		return fmt.Sprintf("%.3g min", d.Minutes())
-	case d >= 10*time.Second:
-		return fmt.Sprintf("%.0f s", d.Seconds())
-	case d >= time.Second:
-		return fmt.Sprintf("%.2g s", d.Seconds())
-	}
-	return fmt.Sprintf("%d ms", d.Milliseconds())
 }

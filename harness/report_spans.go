@@ -2,50 +2,49 @@ package harness
 
 import (
 	"cmp"
+	"math"
 	"slices"
 	"time"
 )
 
 // What a chart shows as bars: who owned a partition, which calls were under way, when a process ran.
 
+// forever is the end of what still went on when the story ended.
+const forever = time.Duration(math.MaxInt64)
+
 // A callSpan is one call of a handler.
 type callSpan struct {
 	process  string
-	from, to time.Duration
+	from, to time.Duration // to is forever if nothing ended it
 	began    Event
 	end      Event // Handled or Failed; its Kind is 0 if the call never ended
 }
 
 func callSpans(events []Event) []callSpan {
-	until := lastLife(events)
-	open := map[int]int{}
+	open := map[int]int{} // by call
 	var spans []callSpan
 	for _, e := range events {
 		switch e.Kind {
 		case Began:
 			open[e.Call] = len(spans)
-			spans = append(spans, callSpan{process: e.Process, from: e.At, to: max(e.At, until(e)), began: e})
+			spans = append(spans, callSpan{process: e.Process, from: e.At, to: forever, began: e})
 		case Handled, Failed:
-			if i, ok := open[e.Call]; ok && e.Call != 0 {
+			if i, ok := open[e.Call]; ok {
 				spans[i].to, spans[i].end = e.At, e
+				delete(open, e.Call)
 				continue
 			}
 			spans = append(spans, callSpan{process: e.Process, from: e.At, to: e.At, began: e, end: e})
+		case Crashed, Stopped: // what a process had in work ends with it
+			for call, i := range open {
+				if spans[i].process == e.Process {
+					spans[i].to = e.At
+					delete(open, call)
+				}
+			}
 		}
 	}
 	return spans
-}
-
-// lastLife tells until when something that e began can have gone on: its process's next end, or the end of the story.
-func lastLife(events []Event) func(e Event) time.Duration {
-	return func(e Event) time.Duration {
-		for _, other := range events[min(e.Seq, len(events)):] {
-			if other.Process == e.Process && (other.Kind == Crashed || other.Kind == Stopped) {
-				return other.At
-			}
-		}
-		return events[len(events)-1].At
-	}
 }
 
 // An ownSpan is a time in which the coordinator held one process to be the owner of a partition.
@@ -89,7 +88,7 @@ func ownSpans(events []Event) []ownSpan {
 					spans[i].to = e.At
 				}
 				current[o] = len(spans)
-				spans = append(spans, ownSpan{owned: o, process: e.Process, from: e.At, to: -1, gone: -1, seq: e.Seq})
+				spans = append(spans, ownSpan{owned: o, process: e.Process, from: e.At, to: forever, gone: -1, seq: e.Seq})
 			}
 		case Revoked:
 			end(e.At, func(o owned, s *ownSpan) bool {
@@ -112,9 +111,6 @@ func ownSpans(events []Event) []ownSpan {
 				}
 			}
 		}
-	}
-	if len(events) > 0 {
-		end(events[len(events)-1].At, func(owned, *ownSpan) bool { return true })
 	}
 	return spans
 }
@@ -161,7 +157,7 @@ func lifeSpans(events []Event, process string) []lifeSpan {
 		if open {
 			spans[len(spans)-1].to = at
 		}
-		spans, open = append(spans, lifeSpan{at, events[len(events)-1].At, isolated}), true
+		spans, open = append(spans, lifeSpan{at, forever, isolated}), true
 	}
 	for _, e := range events {
 		if e.Process != process {
