@@ -160,6 +160,20 @@ func runProgram() {
 	exec.Command("sleep", "60").Run() // runProgram: here
 }
 
+// deadlocks wait for each other without end.
+var deadlocks = map[string]func(){
+	"channel": func() {
+		var group sync.WaitGroup
+		results := make(chan int)
+		group.Go(func() { sendResult(results) })
+		group.Wait() // group: here
+	},
+}
+
+func sendResult(results chan int) {
+	results <- 1 // sendResult: here
+}
+
 // leaks leave something behind when they return.
 var leaks = map[string]func(){
 	"goroutine":       leakGoroutine,

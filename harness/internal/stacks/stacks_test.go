@@ -46,6 +46,15 @@ func TestADiagnosisNamesWhoHoldsTimeUp(t *testing.T) {
 	}
 }
 
+func TestADeadlockNamesEveryoneWhoWaits(t *testing.T) {
+	t.Parallel()
+	got := program(t, "channel")
+	want := pattern(t, "a function in init waits for a sync.WaitGroup at {group}; sendResult waits to send to a channel at {sendResult}")
+	if ok, _ := regexp.MatchString(want, got[0]); !ok {
+		t.Errorf("got  %s\nwant %s", got[0], want)
+	}
+}
+
 func TestALeakIsNamedWithItsOrigin(t *testing.T) {
 	for name, want := range map[string][]string{
 		"goroutine":       {"worker still waits to receive from a channel at {worker}, started in leakGoroutine at {leakGoroutine} x3"},
@@ -132,6 +141,15 @@ func TestProgram(t *testing.T) {
 				found = append(found, s)
 			}
 			say(found)
+		}()
+		synctest.Test(t, func(*testing.T) { run() })
+		return
+	}
+	if run, ok := deadlocks[name]; ok {
+		defer func() {
+			recover()
+			gs := stacks.Take()
+			say([]string{stacks.Stall(gs, gs, mine).Sentence})
 		}()
 		synctest.Test(t, func(*testing.T) { run() })
 		return

@@ -161,13 +161,14 @@ func (c crash) text() string {
 		fmt.Fprintf(&b, "\n   why    %s\n", c.why)
 	}
 	label := "stack"
-	lines := 0
+	lines, last := 0, ""
 	for _, f := range c.stack {
-		if plumbing(f) || lines == 10 {
+		line := fmt.Sprintf("%-40s %s\n", f.Name(true), f.Place())
+		if plumbing(f) || line == last || lines == 10 {
 			continue
 		}
-		fmt.Fprintf(&b, "   %-5s  %-40s %s\n", label, f.Name(true), f.Place())
-		label = ""
+		fmt.Fprintf(&b, "   %-5s  %s", label, line)
+		label, last = "", line
 		lines++
 	}
 	return strings.TrimRight(b.String(), "\n")

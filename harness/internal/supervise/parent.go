@@ -314,8 +314,14 @@ func (p *parent) verdict(test, verdict, text string, took time.Duration) {
 }
 
 func indent(text string, depth int) string {
-	in := strings.Repeat("    ", depth)
-	return in + strings.ReplaceAll(strings.TrimRight(text, "\n"), "\n", "\n"+in)
+	var b strings.Builder
+	for line := range strings.Lines(strings.TrimRight(text, "\n")) {
+		if line != "\n" {
+			b.WriteString(strings.Repeat("    ", depth))
+		}
+		b.WriteString(line)
+	}
+	return b.String()
 }
 
 // mark is what test2json wants before a line that is not a test's own.

@@ -14,7 +14,7 @@ import (
 // thousand goroutines and some hundred megabytes.
 const (
 	maxGoroutines = 100_000
-	maxHeap       = 2 << 30
+	maxHeap       = 1 << 30 // go test runs several packages at a time
 )
 
 const (
@@ -24,7 +24,7 @@ const (
 )
 
 // Watch watches over one story in real time and calls onStall, at most once and on a goroutine of its own, when it
-// has not been stopped within the limit; or earlier, when nothing in the newest bubble can go on by itself. It must be
+// has not been stopped within the limit, at the limit; or earlier, when nothing in the newest bubble can go on by itself. It must be
 // called outside the bubble. mine tells the learner's files.
 //
 // A program that grows beyond all bounds is not left to a callback, since the memory may not last for it: a supervised
@@ -42,6 +42,7 @@ func Watch(limit time.Duration, mine func(file string) bool, onStall func(stacks
 
 func watch(limit time.Duration, mine func(string) bool, onStall func(stacks.Diagnosis), done <-chan struct{}) {
 	begin := time.Now()
+	limit -= gap
 	tick := time.NewTicker(sample)
 	defer tick.Stop()
 	look := begin.Add(min(probe, limit))
@@ -92,10 +93,10 @@ func Text(d stacks.Diagnosis) string {
 
 func growth(mine func(string) bool) (stacks.Diagnosis, bool) {
 	if runtime.NumGoroutine() > maxGoroutines {
-		return stacks.Growth(stacks.Goroutines, "the program started more than 100,000 goroutines", stacks.Take(), mine), true
+		return stacks.Growth(stacks.Goroutines, "the program started more than 100,000 goroutines", stacks.Sample(), mine), true
 	}
 	if heap() > maxHeap {
-		return stacks.Growth(stacks.Memory, fmt.Sprintf("the program used more than %d GiB of memory", maxHeap>>30), stacks.Take(), mine), true
+		return stacks.Growth(stacks.Memory, fmt.Sprintf("the program used more than %d GiB of memory", maxHeap>>30), stacks.Sample(), mine), true
 	}
 	return stacks.Diagnosis{}, false
 }

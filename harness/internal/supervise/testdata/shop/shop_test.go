@@ -1,0 +1,90 @@
+package shop
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/kafka-katas/kafka-katas/harness/internal/stacks"
+	"github.com/kafka-katas/kafka-katas/harness/internal/supervise"
+)
+
+func TestMain(m *testing.M) { os.Exit(supervise.Main(m.Run)) }
+
+// story runs one test in a bubble, the way that the harness does.
+func story(t *testing.T, run func()) {
+	supervise.Begin(t.Name())
+	t.Cleanup(func() { supervise.End(t.Name(), t.Failed()) })
+	limit, err := time.ParseDuration(os.Getenv("SHOP_LIMIT"))
+	if err != nil {
+		limit = 10 * time.Second
+	}
+	stop := supervise.Watch(limit, supervise.Learner(), func(d stacks.Diagnosis) {
+		supervise.GiveUp(t.Name(), "BROKEN", supervise.Text(d))
+		panic("not supervised: " + d.Sentence)
+	})
+	defer stop()
+	synctest.Test(t, func(*testing.T) { run() })
+}
+
+func TestAFirst(t *testing.T) { story(t, func() { Hello() }) }
+
+func TestExit(t *testing.T)      { story(t, Exit) }
+func TestFatal(t *testing.T)     { story(t, Fatal) }
+func TestExitZero(t *testing.T)  { story(t, ExitZero) }
+func TestGoroutine(t *testing.T) { story(t, PanicInGoroutine) }
+func TestPanic(t *testing.T)     { story(t, Panic) }
+func TestRecurse(t *testing.T)   { story(t, func() { Recurse(0) }) }
+func TestHoard(t *testing.T)     { story(t, Hoard) }
+func TestSpawn(t *testing.T)     { story(t, Spawn) }
+func TestSpin(t *testing.T)      { story(t, Spin) }
+func TestRead(t *testing.T)      { story(t, Read) }
+func TestMutex(t *testing.T)     { story(t, HoldMutex) }
+func TestDial(t *testing.T)      { story(t, Dial) }
+func TestOutside(t *testing.T)   { story(t, WaitOutside) }
+
+func TestMap(t *testing.T)  { story(t, WriteMap) }
+func TestRace(t *testing.T) { story(t, Race) }
+func TestHalfALine(t *testing.T) {
+	story(t, func() {
+		fmt.Fprint(os.Stderr, "no end of line")
+		Panic()
+	})
+}
+
+func TestPlainExit(t *testing.T)  { Exit() }
+func TestPlainPanic(t *testing.T) { Panic() }
+
+func TestSub(t *testing.T) {
+	t.Run("one", func(t *testing.T) { story(t, func() { Hello() }) })
+	t.Run("two", func(t *testing.T) { story(t, Exit) })
+}
+
+func BenchmarkHello(b *testing.B) {
+	if supervise.Supervised() {
+		b.Fatal("a benchmark is disturbed")
+	}
+	for b.Loop() {
+		Hello()
+	}
+}
+
+func TestAlone(t *testing.T) {
+	if supervise.Supervised() {
+		t.Fatal("not alone")
+	}
+}
+
+func TestSlow(t *testing.T) { select {} }
+
+func TestWrong(t *testing.T) { story(t, func() { t.Error("one is not two") }) }
+
+func TestZLast(t *testing.T) {
+	story(t, func() { Hello() })
+	if failed := supervise.Failed(); len(failed) > 0 {
+		fmt.Println("before:", strings.Join(failed, " "))
+	}
+}
