@@ -62,7 +62,7 @@ func decodeRequest(key, version int16, rest []byte) kmsg.Request {
 		r.NullableString() // client id
 	}
 	if req.IsFlexible() {
-		kmsg.SkipTags(&r)
+		skipTags(&r)
 	}
 	if r.Complete() != nil {
 		return nil
@@ -81,7 +81,7 @@ func decodeReply(f *Frame, frame []byte) (resp kmsg.Response, tags []byte) {
 	body := frame[8:]
 	if resp.IsFlexible() {
 		r := kbin.Reader{Src: body}
-		kmsg.SkipTags(&r)
+		skipTags(&r)
 		if r.Complete() != nil {
 			return nil, nil
 		}
@@ -91,6 +91,14 @@ func decodeReply(f *Frame, frame []byte) (resp kmsg.Response, tags []byte) {
 		return nil, nil
 	}
 	return resp, tags
+}
+
+// skipTags is kmsg.SkipTags, but does not count on through tags that are not there: up to four thousand million.
+func skipTags(r *kbin.Reader) {
+	for n := r.Uvarint(); n > 0 && r.Ok(); n-- {
+		_, size := r.Uvarint(), r.Uvarint()
+		r.Span(int(size))
+	}
 }
 
 // appendReply writes a reply frame.
