@@ -41,18 +41,15 @@ type Goroutine struct {
 	Ancestors []Frame // where the goroutines before it came from, nearest first; only under GODEBUG=tracebackancestors
 }
 
-// Take dumps all goroutines of this process.
+// Take dumps the goroutines of this process: all, or the first thousands where there are very many. A program that
+// starts them without end must not take all memory and time once more by being looked at.
 func Take() []Goroutine {
 	for size := 1 << 20; ; size *= 8 {
-		if b := dump(size); len(b) < size || size >= 64<<20 {
+		if b := dump(size); len(b) < size || size > 8<<20 || runtime.NumGoroutine() > 10_000 {
 			return Parse(b)
 		}
 	}
 }
-
-// Sample dumps some thousand goroutines of this process. A program that starts them without end must not take all
-// memory and time once more by being looked at.
-func Sample() []Goroutine { return Parse(dump(8 << 20)) }
 
 func dump(size int) []byte {
 	b := make([]byte, size)

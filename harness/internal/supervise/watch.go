@@ -52,9 +52,7 @@ func watch(limit time.Duration, mine func(string) bool, onStall func(stacks.Diag
 			return
 		case <-tick.C:
 		}
-		if d, grown := growth(mine); grown {
-			giveUpAll("BROKEN", Text(d))
-			onStall(d)
+		if grown(mine, onStall) {
 			return
 		}
 		if time.Now().Before(look) {
@@ -67,6 +65,9 @@ func watch(limit time.Duration, mine func(string) bool, onStall func(stacks.Diag
 		case <-time.After(gap):
 		}
 		b := stacks.Take()
+		if grown(mine, onStall) { // which slows everything down, the looking too
+			return
+		}
 		if stacks.Stuck(a, b) || time.Since(begin) >= limit {
 			select {
 			case <-done:
@@ -82,6 +83,16 @@ func watch(limit time.Duration, mine func(string) bool, onStall func(stacks.Diag
 	}
 }
 
+// grown ends the process, or failing that calls back, if it has outgrown its limits.
+func grown(mine func(string) bool, onStall func(stacks.Diagnosis)) bool {
+	d, yes := growth(mine)
+	if yes {
+		giveUpAll("BROKEN", Text(d))
+		onStall(d)
+	}
+	return yes
+}
+
 // Text is a diagnosis as the body of a failure: the sentence under its word, and why it matters.
 func Text(d stacks.Diagnosis) string {
 	text := "BROKEN: " + d.Sentence
@@ -93,10 +104,10 @@ func Text(d stacks.Diagnosis) string {
 
 func growth(mine func(string) bool) (stacks.Diagnosis, bool) {
 	if runtime.NumGoroutine() > maxGoroutines {
-		return stacks.Growth(stacks.Goroutines, "the program started more than 100,000 goroutines", stacks.Sample(), mine), true
+		return stacks.Growth(stacks.Goroutines, "the program started more than 100,000 goroutines", stacks.Take(), mine), true
 	}
 	if heap() > maxHeap {
-		return stacks.Growth(stacks.Memory, fmt.Sprintf("the program used more than %d GiB of memory", maxHeap>>30), stacks.Sample(), mine), true
+		return stacks.Growth(stacks.Memory, fmt.Sprintf("the program used more than %d GiB of memory", maxHeap>>30), stacks.Take(), mine), true
 	}
 	return stacks.Diagnosis{}, false
 }
