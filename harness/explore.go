@@ -59,15 +59,15 @@ func Explore(t *testing.T, plan Plan, story func(w *World, s *Schedule), opts ..
 		if err != nil {
 			t.Fatalf("KATA_SCHEDULE: %v", err)
 		}
-		spec.report(x.try(moves))
+		spec.report(o, x.try(moves))
 		return
 	}
 	if quiet := x.try(nil); quiet.err != nil || quiet.skip != "" || os.Getenv("KAFKA_BROKERS") != "" {
 		quiet.schedule = nil // it breaks without any disturbance: say so plainly
-		spec.report(quiet)
+		spec.report(o, quiet)
 		return
 	}
-	spec.report(x.search())
+	spec.report(o, x.search())
 }
 
 const fixedSeed = 20260922
@@ -218,12 +218,12 @@ func Sweep(t *testing.T, victim string, story func(w *World), opts ...Option) {
 		if err != nil {
 			t.Fatalf("KATA_POINT: %v", err)
 		}
-		spec.report(spec.play(o, story, crashing(victim, point)))
+		spec.report(o, spec.play(o, story, crashing(victim, point)))
 		return
 	}
 	quiet := spec.play(o, story, nil)
 	if quiet.err != nil || quiet.skip != "" {
-		spec.report(quiet)
+		spec.report(o, quiet)
 		return
 	}
 	swept := 0
@@ -233,7 +233,7 @@ func Sweep(t *testing.T, victim string, story func(w *World), opts ...Option) {
 		}
 		swept++
 		if out := spec.play(o, story, crashing(victim, lp.Point)); out.err != nil {
-			spec.report(out)
+			spec.report(o, out)
 			return
 		}
 		if os.Getenv("KAFKA_BROKERS") != "" && swept >= 3 {
@@ -241,6 +241,9 @@ func Sweep(t *testing.T, victim string, story func(w *World), opts ...Option) {
 		}
 	}
 	t.Logf("%d crash points swept", swept)
+	if o.red != "" {
+		t.Errorf("the story survives every crash; it should be red as %s", o.red)
+	}
 	if swept == 0 {
 		t.Fatal(fmt.Sprintf("the story has no process %q that could crash", victim))
 	}

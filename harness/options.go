@@ -17,6 +17,7 @@ type options struct {
 	lasts    time.Duration
 	cluster  []kfake.Opt
 	fakeOnly string
+	red      string
 }
 
 func defaults() options {
@@ -51,3 +52,7 @@ func Cluster(opts ...kfake.Opt) Option {
 		o.fakeOnly = "it configures the cluster itself"
 	}
 }
+
+// Red turns a story's verdict round: it must break its promise in that delivery word. It is for the tests of claims and
+// of the nouns of a lesson's cast, and for showing that a specification catches a wrong answer.
+func Red(word string) Option { return func(o *options) { o.red = word } }

@@ -32,7 +32,7 @@ func Run(t *testing.T, story func(w *World), opts ...Option) {
 	for _, opt := range opts {
 		opt(&o)
 	}
-	spec.report(spec.play(o, story, nil))
+	spec.report(o, spec.play(o, story, nil))
 }
 
 // outcome is how a story ended.
@@ -183,13 +183,18 @@ func realLimit() time.Duration {
 }
 
 // report gives the verdict on t.
-func (s *spec) report(out outcome) {
+func (s *spec) report(o options, out outcome) {
 	s.t.Helper()
 	switch {
 	case out.skip != "":
 		s.t.Skip(out.skip)
-	case out.err == nil:
+	case out.err == nil && o.red != "":
+		s.t.Errorf("the story is green; it should be red as %s", o.red)
 		return
+	case out.err == nil, o.red != "" && Word(out.err) == o.red:
+		return
+	case o.red != "":
+		s.t.Logf("the story is not red as %s but in another way", o.red)
 	}
 	verdict := Word(out.err)
 	if isUnwritten(out.err) {
