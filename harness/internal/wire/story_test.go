@@ -192,9 +192,7 @@ func TestADelayedRequestHoldsUpItsOwnConnectionOnly(t *testing.T) {
 func TestUnwantedRepliesPassWhole(t *testing.T) {
 	onBoth(t, func(t *testing.T, n network) {
 		topic := n.topic(t, 1)
-		var h handler
-		h.Handler = new(spy)
-		cl := n.consumer(t, &h, topic, kgo.ProducerBatchCompression(kgo.NoCompression()))
+		cl := n.consumer(t, unwanted{new(spy)}, topic, kgo.ProducerBatchCompression(kgo.NoCompression()))
 		value := make([]byte, 300_000) // longer than any buffer
 		for i := range value {
 			value[i] = byte(i)
@@ -207,12 +205,6 @@ func TestUnwantedRepliesPassWhole(t *testing.T) {
 		}
 	})
 }
-
-// handler wants no replies.
-type handler struct{ Handler }
-
-func (*handler) WantReply(*Frame) bool               { return false }
-func (*handler) Reply(*Frame, kmsg.Response) Verdict { return Pass() }
 
 // groupLog is what the wire tells of a group's members.
 type groupLog struct {

@@ -450,3 +450,78 @@ func TestWhatPassesUnderManyHandsStaysWhole(t *testing.T) {
 		wg.Wait()
 	})
 }
+
+// script is a broker that writes what it is told, whatever it reads.
+func script(t *testing.T, h Handler, test func(t *testing.T, conn net.Conn, say func([]byte))) {
+	synctest.Test(t, func(t *testing.T) {
+		near, far := net.Pipe()
+		go io.Copy(io.Discard, far)
+		conn := Tap(near, "b:1", h)
+		test(t, conn, func(b []byte) { go far.Write(b) })
+		conn.Close()
+		far.Close()
+	})
+}
+
+func heartbeatReply(corr int32, tags []byte) []byte {
+	resp := kmsg.NewPtrHeartbeatResponse()
+	resp.SetVersion(4)
+	return appendReply(&Frame{Key: 12, Version: 4, Corr: corr}, tags, resp)
+}
+
+func TestARequestThatIsNeverAnsweredHoldsUpNothing(t *testing.T) {
+	s := &spy{request: forGroup("no", refuseWith(t, kerr.NotCoordinator))}
+	script(t, s, func(t *testing.T, conn net.Conn, say func([]byte)) {
+		write(t, conn, heartbeat(1, "silent"), heartbeat(2, "no"), heartbeat(3, "a"))
+		say(heartbeatReply(3, nil))
+		for _, want := range []int32{2, 3} {
+			corr, _ := readReply(t, conn)
+			require.Equal(t, want, corr)
+		}
+	})
+}
+
+func TestAReplyThatNobodyAskedForPasses(t *testing.T) {
+	script(t, new(spy), func(t *testing.T, conn net.Conn, say func([]byte)) {
+		write(t, conn, heartbeat(1, "a"))
+		say(append(heartbeatReply(99, nil), heartbeatReply(1, nil)...))
+		for _, want := range []int32{99, 1} {
+			corr, _ := readReply(t, conn)
+			require.Equal(t, want, corr)
+		}
+	})
+}
+
+// The replaced reply goes away whole, whether it was decoded or not, and its header's tags stay.
+func TestAnAnswerReplacesAReply(t *testing.T) {
+	tags := []byte{1, 5, 2, 'h', 'i'}
+	s := &spy{reply: func(f *Frame, _ kmsg.Response) Verdict { return refuseWith(t, kerr.NotCoordinator)(f) }}
+	for _, h := range []Handler{s, &unwanted{s}} {
+		script(t, h, func(t *testing.T, conn net.Conn, say func([]byte)) {
+			write(t, conn, heartbeat(1, "a"), heartbeat(2, "b"))
+			say(append(heartbeatReply(1, tags), heartbeatReply(2, nil)...))
+			if h == Handler(s) {
+				var head [8 + 5]byte
+				_, err := io.ReadFull(conn, head[:])
+				require.NoError(t, err)
+				require.Equal(t, tags, head[8:])
+				var body [4 + 2 + 1]byte // throttle, code, tags
+				_, err = io.ReadFull(conn, body[:])
+				require.NoError(t, err)
+				require.Equal(t, []byte{0, 0, 0, 0, 0, byte(kerr.NotCoordinator.Code), 0}, body[:])
+			} else {
+				corr, code := readReply(t, conn)
+				require.EqualValues(t, 1, corr)
+				require.Equal(t, kerr.NotCoordinator.Code, code)
+			}
+			corr, code := readReply(t, conn)
+			require.EqualValues(t, 2, corr)
+			require.Equal(t, kerr.NotCoordinator.Code, code)
+		})
+	}
+}
+
+// unwanted is a handler that decodes no replies.
+type unwanted struct{ Handler }
+
+func (unwanted) WantReply(*Frame) bool { return false }
