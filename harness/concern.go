@@ -129,7 +129,10 @@ func (c *concern) tier(e Event, words *phrasebook) int {
 			return 2
 		}
 		return -1
-	case Called, Noted:
+	case Called, Affected, Noted:
+		if e.Key != "" && c.keys[e.Key] {
+			return 1
+		}
 		if who || e.Process == "" {
 			return 3
 		}

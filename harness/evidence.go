@@ -47,7 +47,7 @@ func deed(k Kind) bool {
 // folds tells which kinds read as well in a run, "handled 0/0-8", as one by one.
 func folds(k Kind) bool {
 	switch k {
-	case Began, Handled, Failed, Committed, Produced, Called, Refused, Noted, Disturbed:
+	case Began, Handled, Failed, Committed, Produced, Called, Affected, Refused, Noted, Disturbed:
 		return true
 	}
 	return false
@@ -59,6 +59,7 @@ func fold(events []Event, c *concern, words *phrasebook) []*step {
 	var steps []*step
 	var open []*step
 	many := len(c.seen) > rowsAtMost/2
+	owns := map[string][]TopicPartition{} // by process and group
 	for _, e := range events {
 		tier := c.tier(e, words)
 		if tier < 0 {
@@ -72,6 +73,16 @@ func fold(events []Event, c *concern, words *phrasebook) []*step {
 				open[i].tier = min(open[i].tier, tier)
 				continue
 			}
+		}
+		switch e.Kind {
+		case Assigned:
+			member := e.Process + "\x00" + e.Group
+			before, known := owns[member]
+			if owns[member] = e.Partitions; known && !seen && slices.Equal(before, e.Partitions) {
+				continue // the same again is no news
+			}
+		case Revoked, Crashed, Stopped, Expired, Left, Healed:
+			delete(owns, e.Process+"\x00"+e.Group)
 		}
 		if e.Kind == Assigned { // that it joined goes without saying
 			steps = slices.DeleteFunc(steps, func(s *step) bool {

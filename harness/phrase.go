@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
 )
 
 // A phrasebook turns events into the words of timelines. It leaves the topic out while there is only one.
@@ -106,6 +108,11 @@ func (p *phrasebook) say(run ...Event) string {
 			return "fault: " + oneLine(e.Text) + times(more)
 		}
 		return oneLine(e.Text) + times(more)
+	case Affected:
+		if more > 0 {
+			return fmt.Sprintf("%s: %s … %s", oneLine(e.Text), cut(e.Key, 24), cut(run[more].Key, 24))
+		}
+		return oneLine(e.Text) + ": " + cut(e.Key, 24)
 	case Called:
 		return oneLine(e.Text) + because(e.Err) + times(more)
 	case Noted:
@@ -191,9 +198,13 @@ func (p *phrasebook) partitions(tps []TopicPartition) string {
 	return b.String()
 }
 
+// because is the cause, after a colon. Of Kafka's errors the name is enough.
 func because(err error) string {
 	if err == nil {
 		return ""
+	}
+	if kafka, ok := err.(*kerr.Error); ok {
+		return ": " + kafka.Message
 	}
 	return ": " + oneLine(err.Error())
 }

@@ -24,13 +24,13 @@ func (c *chart) mark(e Event, class string, x0, x1, y, h float64) chartMark {
 	return chartMark{run: []Event{e}, class: class, x0: x0, x1: x1, y: y, h: h, seen: c.concern.seen[e.Seq], last: c.concern.last == e.Seq}
 }
 
-// group joins marks of one class and height that are closer than apart. What the breach refers to stays by itself.
+// group joins small marks of one class and height that are closer than apart. What the breach refers to stays by itself.
 func (c *chart) group(marks []chartMark, apart float64) []chartMark {
 	var out []chartMark
 	latest := map[string]int{} // by class and height
 	for _, m := range marks {
 		key := fmt.Sprint(m.class, m.y)
-		if i, ok := latest[key]; ok && !m.seen && !out[i].seen && m.x0-out[i].x1 < apart {
+		if i, ok := latest[key]; ok && !m.seen && !out[i].seen && m.x0-out[i].x1 < apart && (m.x1-m.x0 < 4 || strings.HasPrefix(m.class, "commit")) {
 			out[i].run = append(out[i].run, m.run...)
 			out[i].x1 = max(out[i].x1, m.x1)
 			continue
@@ -66,7 +66,7 @@ func (c *chart) callMarks(process string, y float64, levels *int) []chartMark {
 		case 0:
 			class, e = class+" open", s.began
 		}
-		m := c.mark(e, class, c.x(s.from), max(c.x(s.to), c.x(s.from)+2.4), y+float64(level)*levelHeight, levelHeight-2)
+		m := c.mark(e, class, c.x(s.from), max(c.x(s.to)-0.8, c.x(s.from)+2.4), y+float64(level)*levelHeight, levelHeight-2)
 		if s.began.Seq != e.Seq && c.concern.seen[s.began.Seq] {
 			m.seen, m.last = true, m.last || c.concern.last == s.began.Seq
 		}
@@ -85,6 +85,8 @@ func symbolOf(e Event) string {
 		return "expired"
 	case Disturbed:
 		return "fault"
+	case Affected:
+		return "called"
 	case Noted:
 		return "note"
 	case Started, Stopping, Stopped, Crashed, Isolated, Healed, Joined, Left, Fenced, Refused, Called:
@@ -107,9 +109,9 @@ func (c *chart) symbols(y float64, mine func(Event) bool) []chartMark {
 			marks = append(marks, m)
 		}
 	}
-	// What happened at one moment stands in a row, not in a heap.
+	// What happened at one moment stands in a row, not in a heap, as far as a row can reach.
 	for i := 1; i < len(marks); i++ {
-		if over := marks[i-1].x1 + 1 - marks[i].x0; over > 0 && over < 40 {
+		if over := min(marks[i-1].x1+1-marks[i].x0, 77); over > 0 {
 			marks[i].x0 += over
 			marks[i].x1 += over
 		}

@@ -204,10 +204,10 @@ func (r *row) absorb(other row) bool {
 	default:
 		return false
 	}
-	if r.kind != other.kind || other.at-r.at > 5*time.Millisecond || r.mark != "" || r.seen != other.seen {
+	if r.kind != other.kind || other.at-r.at > 5*time.Millisecond || r.mark != "" {
 		return false
 	}
-	if (r.kind == Handled || r.kind == Committed) && (r.seen || other.at != r.at) {
+	if (r.kind == Handled || r.kind == Committed) && (r.seen || other.seen || other.at != r.at) {
 		return false
 	}
 	for i := range r.cells {
@@ -220,6 +220,6 @@ func (r *row) absorb(other row) bool {
 			r.cells[i] = cell
 		}
 	}
-	r.mark = other.mark
+	r.mark, r.seen = other.mark, r.seen || other.seen
 	return true
 }
