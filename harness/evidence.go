@@ -15,8 +15,6 @@ type step struct {
 	tier int
 }
 
-func (s *step) at() time.Duration { return s.run[0].At }
-
 // How many rows a timeline aims at. What the breach refers to is shown even beyond that.
 const (
 	rowsAtMost = 14

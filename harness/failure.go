@@ -28,8 +28,8 @@ type failureHints struct {
 // failure is the text of a red specification: the promise that was broken, what led to it, why it matters and what to do next.
 // It ends with a newline, and no line is wider than textWidth, except for what must be copied whole.
 func failure(test, pkg string, err error, events []Event, hints failureHints) string {
-	first, also := split(err)
-	also = append(also, hints.Also...)
+	all := append(split(err), hints.Also...)
+	first, also := all[0], all[1:]
 	var b strings.Builder
 	var lines [][2]string
 	add := func(label, text string) {
@@ -78,21 +78,20 @@ func (h failureHints) commands(test, pkg string) (again, more string) {
 	return again, more
 }
 
-// split takes apart what errors.Join put together.
-func split(err error) (first error, rest []error) {
+// split takes apart what errors.Join put together. There is always a first one, which may be nil.
+func split(err error) []error {
 	joined, ok := err.(interface{ Unwrap() []error })
 	if !ok {
-		return err, nil
+		return []error{err}
 	}
 	var all []error
 	for _, e := range joined.Unwrap() {
-		f, r := split(e)
-		all = append(append(all, f), r...)
+		all = append(all, split(e)...)
 	}
 	if len(all) == 0 || err.Error() != errors.Join(all...).Error() {
-		return err, nil // a sentence of its own
+		return []error{err} // a sentence of its own
 	}
-	return all[0], all[1:]
+	return all
 }
 
 // headline is the breach's word and sentence. What an outer error adds comes after, so that the word stays at the head.

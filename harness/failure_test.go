@@ -3,6 +3,7 @@ package harness
 import (
 	"errors"
 	"flag"
+	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
@@ -133,10 +134,12 @@ func TestAgainRunsThisTest(t *testing.T) {
 // Joined errors are several breaches; an error that wraps two is one sentence.
 func TestSplitTakesJoinedErrorsApart(t *testing.T) {
 	a, b := errors.New("a"), errors.New("b")
-	if first, rest := split(errors.Join(a, errors.Join(b, a))); first != a || len(rest) != 2 {
-		t.Errorf("first %v, then %v", first, rest)
+	if all := split(errors.Join(a, errors.Join(b, a))); !slices.Equal(all, []error{a, b, a}) {
+		t.Errorf("joined errors come apart as %v", all)
 	}
-	if first, rest := split(a); first != a || rest != nil {
-		t.Errorf("first %v, then %v", first, rest)
+	for _, err := range []error{a, fmt.Errorf("%w, then %w", a, b), nil} {
+		if all := split(err); len(all) != 1 || all[0] != err {
+			t.Errorf("%v comes apart as %v", err, all)
+		}
 	}
 }

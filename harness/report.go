@@ -64,8 +64,8 @@ func hashOf(text string) string {
 
 func reportPage(story reportData) string {
 	p := &page{}
-	first, also := split(story.Err)
-	also = append(also, story.Hints.Also...)
+	all := append(split(story.Err), story.Hints.Also...)
+	first, also := all[0], all[1:]
 	breach := BreachOf(first)
 	title := "every claim held"
 	if first != nil {
