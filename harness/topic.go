@@ -136,23 +136,28 @@ func (t *Topic) MoveLeader(partition int32) {
 	t.w.journal.add(Event{Kind: Disturbed, Topic: t.Name, Partition: partition, Text: fmt.Sprintf("the leader of %s/%d moved", t.name, partition)})
 }
 
-// Records reads the topic from its start to its end as it is now, by a client of the story's own.
-// committed reads only what committed transactions wrote.
-func (t *Topic) Records(committed bool) []*kgo.Record {
-	ends, err := t.w.admin().ListEndOffsets(t.w.ctx, t.Name)
-	if committed {
-		ends, err = t.w.admin().ListCommittedOffsets(t.w.ctx, t.Name)
+// Records are what a careful reader finds in the topic by now: one that reads committed transactions alone, and waits
+// for none that is still open.
+func (t *Topic) Records() []*kgo.Record { return t.read(kgo.ReadCommitted()) }
+
+// RecordsUncommitted are all records that were ever written to the topic, those of aborted transactions too.
+func (t *Topic) RecordsUncommitted() []*kgo.Record { return t.read(kgo.ReadUncommitted()) }
+
+// read reads the topic from its start to its end as it is now, by a client of the story's own.
+func (t *Topic) read(level kgo.IsolationLevel) []*kgo.Record {
+	list := t.w.admin().ListEndOffsets
+	if level == kgo.ReadCommitted() {
+		list = t.w.admin().ListCommittedOffsets
 	}
+	ends, err := list(t.w.ctx, t.Name)
+	t.w.arrange(err)
+	starts, err := t.w.admin().ListStartOffsets(t.w.ctx, t.Name)
 	t.w.arrange(err)
 	left := map[int32]int64{}
 	for p, o := range ends[t.Name] {
-		if o.Offset > 0 {
+		if o.Offset > starts[t.Name][p].Offset {
 			left[p] = o.Offset
 		}
-	}
-	level := kgo.ReadUncommitted()
-	if committed {
-		level = kgo.ReadCommitted()
 	}
 	client := t.w.client(kgo.ConsumeTopics(t.Name), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
 		kgo.FetchIsolationLevel(level), kgo.KeepControlRecords())
