@@ -3,7 +3,6 @@ package harness
 import (
 	"cmp"
 	"slices"
-	"time"
 )
 
 // A step is one cell of a timeline: an event, or a run of events that read as one.

@@ -193,7 +193,7 @@ func (p *page) table(events []Event, breach *Breach) {
 		if seen.last == e.Seq {
 			class += " last"
 		}
-		p.put("<tr id=\"e%d\" class=\"%s\"><td>%d</td><td>%s</td><td class=\"%s\">%s</td><td>%s</td>", e.Seq, class, e.Seq, instant(e.At, longest, decimals), colours.of(e.Process), e.Process, cut(words.say(e), 200))
+		p.put("<tr id=\"e%d\" class=\"%s\"><td>%d</td><td>%s</td><td class=\"%s\">%s</td><td>%s</td>", e.Seq, class, e.Seq, clockTime(e.At, longest, decimals), colours.of(e.Process), e.Process, cut(words.say(e), 200))
 		partition, offset, generation := "", "", ""
 		if e.Topic != "" {
 			partition = e.TopicPartition().String()

@@ -297,7 +297,7 @@ func (c *chart) when(t time.Duration) string {
 	if t == forever {
 		return "the end"
 	}
-	return instant(t, c.longest, c.decimals)
+	return clockTime(t, c.longest, c.decimals)
 }
 
 // legend explains the marks that were used.

@@ -18,7 +18,7 @@ func clock(rows []row) []string {
 	longest := rows[len(rows)-1].at
 	out := make([]string, len(rows))
 	for i, r := range rows {
-		out[i] = instant(r.at, longest, decimals)
+		out[i] = clockTime(r.at, longest, decimals)
 	}
 	return out
 }
@@ -27,15 +27,15 @@ func clock(rows []row) []string {
 // the breach refers to matter.
 func blurred(rows []row, r row, decimals int) bool {
 	for _, other := range rows {
-		if other.at != r.at && (decimals < 3 || r.seen && other.seen) && instant(other.at, 0, decimals) == instant(r.at, 0, decimals) {
+		if other.at != r.at && (decimals < 3 || r.seen && other.seen) && clockTime(other.at, 0, decimals) == clockTime(r.at, 0, decimals) {
 			return true
 		}
 	}
 	return false
 }
 
-// instant is a point in story time: "45.25s", or "1h02m03.25s" in stories that last longer than ten minutes.
-func instant(at, longest time.Duration, decimals int) string {
+// clockTime is a point in story time: "45.25s", or "1h02m03.25s" in stories that last longer than ten minutes.
+func clockTime(at, longest time.Duration, decimals int) string {
 	if longest < 10*time.Minute {
 		return fmt.Sprintf("%.*fs", decimals, at.Seconds())
 	}
