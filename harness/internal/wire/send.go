@@ -134,23 +134,6 @@ func (t *tap) drain() {
 	}
 }
 
-// sleep waits as the verdict says, and reports whether the connection is still open.
-func (t *tap) sleep(since time.Time, v Verdict) bool {
-	var timer <-chan time.Time
-	if v.until == nil {
-		tm := time.NewTimer(time.Until(since.Add(v.wait)))
-		defer tm.Stop()
-		timer = tm.C
-	}
-	select {
-	case <-timer:
-	case <-v.until:
-	case <-t.closed:
-		return false
-	}
-	return true
-}
-
 // leave follows a verdict that waits for nothing.
 func (t *tap) leave(x parcel) error {
 	silent := x.f != nil && noReply(x.f.Request)
