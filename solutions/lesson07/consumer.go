@@ -41,6 +41,7 @@ var (
 	errLost     = errors.New("the partition was lost")
 	errStopping = errors.New("the consumer stops and its drain timeout has passed")
 	errExpelled = errors.New("the group may have expelled this member")
+	errGaveUp   = errors.New("the client gave up on a partition")
 )
 
 // Consumer is one member of a consumer group. Its methods are safe for concurrent use.
@@ -116,7 +117,7 @@ func (c *Consumer) Run(ctx context.Context) error {
 	}
 	for {
 		err := c.newSession(ctx).run()
-		if !errors.Is(err, errExpelled) {
+		if !errors.Is(err, errExpelled) && !errors.Is(err, errGaveUp) {
 			c.mu.Lock()
 			c.failure = err
 			c.mu.Unlock()
@@ -124,7 +125,7 @@ func (c *Consumer) Run(ctx context.Context) error {
 		}
 		// Nothing that is left of a membership which may be over is worth trusting: not a position, not a queue, not
 		// the client's idea of what it owns. Starting over repeats the uncommitted tail, as any crash does.
-		slog.Warn("expelled from the group, joining anew", "group", c.cfg.Group, "error", err)
+		slog.Warn("joining the group anew", "group", c.cfg.Group, "error", err)
 	}
 }
 
@@ -241,10 +242,10 @@ func (s *session) run() error {
 	c.mu.Unlock()
 	helpers.Wait()
 	s.leave(cut, cancel)
-	if errors.Is(why, errExpelled) || errors.Is(why, ErrFenced) || errors.Is(why, ErrNoCommit) {
-		return why
+	if errors.Is(why, context.Canceled) { // what ended ctx
+		return nil
 	}
-	return nil
+	return why
 }
 
 // windUp brings the work to an end and commits it, unless it is not ours to commit any more.
@@ -263,7 +264,7 @@ func (s *session) windUp(why error) {
 // first; a cluster out of reach is told by the session timeout as well.
 func (s *session) leave(cut context.Context, cancel context.CancelFunc) {
 	patience := s.cfg.DrainTimeout
-	if s.link.down() {
+	if s.link.down() != nil {
 		patience = time.Second
 	}
 	ctx, done := context.WithTimeout(cut, patience)
@@ -331,7 +332,8 @@ func (s *session) accept(fetches kgo.Fetches) {
 		p.HighWatermark = max(p.HighWatermark, f.HighWatermark)
 		p.add(f.Records, now)
 		if !p.full && p.queued >= (c.cfg.MaxQueued+1)/2 {
-			s.throttle(p, true)
+			p.full = true
+			s.throttle(p)
 		}
 		c.ready(p)
 	})
@@ -350,6 +352,6 @@ func (s *session) fetchFailed(topic string, number int32, err error) {
 	case errors.As(err, &group):
 		s.link.groupFailed(err)
 	default:
-		s.link.fetchFailed(topicPartition{topic, number}, err)
+		s.rest(topicPartition{topic, number}, err)
 	}
 }

@@ -2,10 +2,12 @@ package lesson07
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"net"
 	"slices"
+	"strconv"
 	"sync"
 	"time"
 
@@ -101,87 +103,99 @@ func (c *Consumer) Resume() {
 
 // A link is what a session's client knows of the cluster, told by its hooks.
 type link struct {
-	mu       sync.Mutex
-	conns    map[net.Conn]bool
-	trouble  error     // the last failure of a connection
-	answered time.Time // when the coordinator last heard of us for sure; zero: it has not yet
-	waiting  bool      // a request to join waits at the coordinator, which counts us as alive meanwhile
-	member   bool
-	group    error
-	commits  error
-	fetches  map[topicPartition]standing
+	mu          sync.Mutex
+	brokers     map[string]error // by address; nil: the last that was heard of it was good
+	coordinator string           // the address where the group's requests went last
+	answered    time.Time        // when the coordinator last heard of us for sure; zero: it has not yet
+	waiting     bool             // a request to join waits at the coordinator, which counts us as alive meanwhile
+	member      bool
+	group       error
+	commits     error
+	fetches     map[topicPartition]standing
 }
 
-// standing is an error that holds until it is disproved, or not repeated for a while.
+// standing is an error that holds until it is disproved, or is not repeated in time.
 type standing struct {
-	err error
-	at  time.Time
+	err   error
+	until time.Time
 }
 
 func newLink() *link {
-	return &link{conns: map[net.Conn]bool{}, fetches: map[topicPartition]standing{}}
+	return &link{brokers: map[string]error{}, fetches: map[topicPartition]standing{}}
 }
 
 var (
-	_ kgo.HookBrokerConnect    = (*link)(nil)
-	_ kgo.HookBrokerDisconnect = (*link)(nil)
-	_ kgo.HookBrokerWrite      = (*link)(nil)
-	_ kgo.HookBrokerE2E        = (*link)(nil)
+	_ kgo.HookBrokerConnect = (*link)(nil)
+	_ kgo.HookBrokerWrite   = (*link)(nil)
+	_ kgo.HookBrokerE2E     = (*link)(nil)
 )
 
-// OnBrokerConnect notes a connection, or why there is none.
-func (l *link) OnBrokerConnect(_ kgo.BrokerMetadata, _ time.Duration, conn net.Conn, err error) {
+// OnBrokerConnect notes that a broker was reached, or why not.
+func (l *link) OnBrokerConnect(broker kgo.BrokerMetadata, _ time.Duration, _ net.Conn, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if err != nil {
-		l.trouble = err
-	} else {
-		l.conns[conn] = true
-	}
-}
-
-// OnBrokerDisconnect notes that a connection is gone.
-func (l *link) OnBrokerDisconnect(_ kgo.BrokerMetadata, conn net.Conn) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	delete(l.conns, conn)
+	l.heard(broker, err)
 }
 
 // OnBrokerWrite notes a request to join.
-func (l *link) OnBrokerWrite(_ kgo.BrokerMetadata, key int16, _ int, _, _ time.Duration, err error) {
-	if kmsg.Key(key) == kmsg.JoinGroup || kmsg.Key(key) == kmsg.SyncGroup {
+func (l *link) OnBrokerWrite(broker kgo.BrokerMetadata, key int16, _ int, _, _ time.Duration, err error) {
+	switch kmsg.Key(key) {
+	case kmsg.JoinGroup, kmsg.SyncGroup:
 		l.mu.Lock()
 		defer l.mu.Unlock()
+		l.coordinator = address(broker)
 		l.waiting = err == nil
 	}
 }
 
-// OnBrokerE2E notes an answer of the coordinator.
-func (l *link) OnBrokerE2E(_ kgo.BrokerMetadata, key int16, e2e kgo.BrokerE2E) {
+// OnBrokerE2E notes an answer, or why there is none.
+func (l *link) OnBrokerE2E(broker kgo.BrokerMetadata, key int16, e2e kgo.BrokerE2E) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	err := e2e.Err()
-	if err != nil {
-		l.trouble = err
-	}
+	l.heard(broker, err)
 	switch kmsg.Key(key) {
 	case kmsg.JoinGroup, kmsg.SyncGroup:
+		l.coordinator = address(broker)
 		l.waiting = false
 		if err == nil {
 			l.answered = time.Now() // its clock starts anew as it answers
 		}
 	case kmsg.Heartbeat, kmsg.ConsumerGroupHeartbeat:
+		l.coordinator = address(broker)
 		if err == nil {
 			l.answered = time.Now().Add(-e2e.DurationE2E()) // its clock started anew no earlier than we asked
 		}
 	}
 }
 
-// down reports whether no broker is connected.
-func (l *link) down() bool {
+// heard notes how the latest exchange with a broker ended. Requests that the client itself gave up say nothing.
+func (l *link) heard(broker kgo.BrokerMetadata, err error) {
+	if !errors.Is(err, context.Canceled) {
+		l.brokers[address(broker)] = err
+	}
+}
+
+func address(b kgo.BrokerMetadata) string { return net.JoinHostPort(b.Host, strconv.Itoa(int(b.Port))) }
+
+// down is why no broker can be reached; nil if one can.
+func (l *link) down() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return len(l.conns) == 0
+	return l.unreachable()
+}
+
+func (l *link) unreachable() error {
+	if len(l.brokers) == 0 {
+		return errors.New("no broker has been reached yet")
+	}
+	var err error
+	for _, err = range l.brokers {
+		if err == nil {
+			return nil
+		}
+	}
+	return fmt.Errorf("no broker can be reached: %w", err)
 }
 
 // joined notes that the group has us.
@@ -197,10 +211,10 @@ func (l *link) groupFailed(err error) {
 	l.member, l.group = false, err
 }
 
-func (l *link) fetchFailed(tp topicPartition, err error) {
+func (l *link) fetchFailed(tp topicPartition, err error, stands time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.fetches[tp] = standing{err, time.Now()}
+	l.fetches[tp] = standing{err, time.Now().Add(stands)}
 }
 
 // fetched notes that partitions answer again.
@@ -229,18 +243,18 @@ func (l *link) committed(err error) {
 func (l *link) judge(now time.Time, cfg Config) (broker, group error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	switch silent := now.Sub(l.answered); {
-	case len(l.conns) == 0 && l.trouble == nil:
-		broker = errors.New("no broker has been reached yet")
-	case len(l.conns) == 0:
-		broker = fmt.Errorf("no broker is connected: %w", l.trouble)
-	case !l.answered.IsZero() && !l.waiting && silent > 3*cfg.HeartbeatInterval:
-		broker = fmt.Errorf("the coordinator has not answered for %v", silent)
+	silent := now.Sub(l.answered)
+	if broker = l.unreachable(); broker == nil {
+		if err := l.brokers[l.coordinator]; err != nil {
+			broker = fmt.Errorf("the group's coordinator cannot be reached: %w", err)
+		} else if !l.answered.IsZero() && !l.waiting && silent > 3*cfg.HeartbeatInterval {
+			broker = fmt.Errorf("the group's coordinator has not answered for %v", silent)
+		}
 	}
 	var failing []topicPartition
 	for tp, f := range l.fetches {
-		if now.Sub(f.at) > 2*cfg.MetadataMaxAge {
-			delete(l.fetches, tp) // it would have been repeated
+		if now.After(f.until) {
+			delete(l.fetches, tp)
 			continue
 		}
 		failing = append(failing, tp)

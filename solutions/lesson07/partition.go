@@ -28,7 +28,10 @@ type partition struct {
 	batches []batch // records that are not done with, the one in work first
 	queued  int     // how many
 	done    kgo.EpochOffset
-	full    bool // fetching is paused until enough of it is done
+	full    bool // enough is queued
+	placed  bool // where to start is known
+	failing bool // fetching it failed a moment ago
+	paused  bool // for either, the client does not fetch it
 
 	state   state
 	begun   time.Time     // when the handler got the record in work
@@ -158,7 +161,8 @@ func (s *session) work() {
 			p.idle = nil
 		}
 		if p.full && p.queued <= c.cfg.MaxQueued/4 {
-			s.throttle(p, false)
+			p.full = false
+			s.throttle(p)
 		}
 		c.ready(p)
 	}
@@ -203,15 +207,60 @@ func (s *session) failed(p *partition, r *kgo.Record, err error, now time.Time) 
 }
 
 // throttle pauses or resumes fetching of one partition. Others that the same broker leads go on.
-func (s *session) throttle(p *partition, full bool) {
-	p.full = full
+func (s *session) throttle(p *partition) {
+	if p.paused == (p.full || p.failing) {
+		return
+	}
+	p.paused = !p.paused
 	these := map[string][]int32{p.topic: {p.partition}}
-	if full {
+	if p.paused {
 		s.client.PauseFetchPartitions(these)
 	} else {
 		s.client.ResumeFetchPartitions(these)
 	}
 }
+
+// rest keeps the client from fetching a partition for a while that it just failed to: by itself it would try again at
+// once, for as long as the error stands. If it failed to find where to start, it does not try again at all, and the only
+// way to make it is to join anew.
+func (s *session) rest(tp topicPartition, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p := s.owned[tp]
+	switch {
+	case p == nil:
+		s.link.fetchFailed(tp, err, joinAgain) // told with the metadata, every few seconds
+	case !p.placed:
+		s.link.fetchFailed(tp, err, 2*joinAgain)
+		time.AfterFunc(joinAgain, func() {
+			s.mu.Lock()
+			stuck := s.owned[tp] == p && !p.placed
+			s.mu.Unlock()
+			if stuck {
+				s.end(fmt.Errorf("%w: %s: %w", errGaveUp, tp, err))
+			}
+		})
+	default:
+		s.link.fetchFailed(tp, err, 10*fetchAgain)
+		if p.failing {
+			return
+		}
+		p.failing = true
+		s.throttle(p)
+		time.AfterFunc(fetchAgain, func() {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			if p.failing = false; s.owned[tp] == p {
+				s.throttle(p)
+			}
+		})
+	}
+}
+
+const (
+	fetchAgain = time.Second
+	joinAgain  = 30 * time.Second
+)
 
 // retire takes partitions out of work: from now on no record of theirs is handed over, and when it returns no handler
 // works on one. Calls that last longer than grace are cancelled with cause. However long they then take they are waited
@@ -269,8 +318,7 @@ func (s *session) forget(owned []*partition) {
 		p.Assigned = false
 		p.Released += int64(p.queued)
 		p.InFlight -= int64(p.queued)
-		if p.full {
-			s.throttle(p, false) // the client would remember the pause when the partition comes back
-		}
+		p.full, p.failing = false, false
+		s.throttle(p) // or the client would remember the pause when the partition comes back
 	}
 }

@@ -77,6 +77,11 @@ func (s *session) starting(ctx context.Context, offsets map[string]map[int32]kgo
 	for topic, numbers := range offsets {
 		for number, offset := range numbers {
 			tp, at := topicPartition{topic, number}, offset.EpochOffset()
+			c.mu.Lock()
+			if p := c.owned[tp]; p != nil {
+				p.placed = true
+			}
+			c.mu.Unlock()
 			switch {
 			case at.Offset >= 0:
 			case s.cfg.Start == StartCommitted:
