@@ -76,7 +76,7 @@ func (p *phrasebook) say(run ...Event) string {
 		at := strconv.FormatInt(e.Offset, 10)
 		switch partitions := partitionsOf(run); {
 		case len(partitions) > 1:
-			return "committed " + p.partitions(partitions) + times(more)
+			return "committed " + p.partitions(partitions) + andMore(more)
 		case more > 0:
 			at = fmt.Sprintf("%d … %d", e.Offset, run[more].Offset)
 		}
@@ -98,27 +98,27 @@ func (p *phrasebook) say(run ...Event) string {
 		if e.Process != "" {
 			who = " of " + e.Process
 		}
-		return "refused " + e.Text + who + because(e.Err) + times(more)
+		return "refused " + e.Text + who + because(e.Err) + andMore(more)
 	case Fenced, Stopped:
-		return e.Kind.String() + because(e.Err) + times(more)
+		return e.Kind.String() + because(e.Err) + andMore(more)
 	case Crashed:
 		return strings.TrimRight("crashed "+oneLine(e.Text), " ")
 	case Disturbed:
 		if e.Process != "" {
-			return "fault: " + oneLine(e.Text) + times(more)
+			return "fault: " + oneLine(e.Text) + andMore(more)
 		}
-		return oneLine(e.Text) + times(more)
+		return oneLine(e.Text) + andMore(more)
 	case Affected:
 		if more > 0 {
 			return fmt.Sprintf("%s: %s … %s", oneLine(e.Text), cut(e.Key, 24), cut(run[more].Key, 24))
 		}
 		return oneLine(e.Text) + ": " + cut(e.Key, 24)
 	case Called:
-		return oneLine(e.Text) + because(e.Err) + times(more)
+		return oneLine(e.Text) + because(e.Err) + andMore(more)
 	case Noted:
-		return oneLine(e.Text) + times(more)
+		return oneLine(e.Text) + andMore(more)
 	}
-	return e.Kind.String() + times(more)
+	return e.Kind.String() + andMore(more)
 }
 
 // took is how long the call that e ends was under way.
@@ -209,7 +209,7 @@ func because(err error) string {
 	return ": " + oneLine(err.Error())
 }
 
-func times(more int) string {
+func andMore(more int) string {
 	if more == 0 {
 		return ""
 	}
