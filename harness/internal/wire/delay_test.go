@@ -104,6 +104,18 @@ func TestADelayedReplyKeepsTheReadersDeadline(t *testing.T) {
 	})
 }
 
+func TestADeadlineAtTheInstantOfADelaysEndWins(t *testing.T) {
+	for range 50 {
+		s := &spy{reply: func(*Frame, kmsg.Response) Verdict { return Delay(5*time.Second, Pass()) }}
+		piped(t, s, new(broker), func(t *testing.T, conn net.Conn) {
+			write(t, conn, heartbeat(1, "a"))
+			conn.SetReadDeadline(time.Now().Add(5 * time.Second))
+			_, err := conn.Read(make([]byte, 1))
+			require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+		})
+	}
+}
+
 func TestAHeldNetworkHealsWithNothingLost(t *testing.T) {
 	b := new(broker)
 	healed := make(chan struct{})

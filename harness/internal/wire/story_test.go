@@ -16,6 +16,7 @@ import (
 )
 
 // These tests are about what kgo makes of a verdict: the same on kfake and on a real cluster.
+
 // once gives a verdict to the first frame of a kind; it lets the others pass.
 func once(key int16, v func(*Frame) Verdict) func(*Frame) Verdict {
 	var o sync.Once

@@ -6,7 +6,8 @@ import (
 	"time"
 )
 
-// doze waits as the verdict says, unless the read's deadline or the connection's end comes first.
+// doze waits as the verdict says, unless the read's deadline or the connection's end comes first. If the two fall on
+// the same instant, as they may in virtual time, the deadline has it: the same each run.
 func (t *tap) doze(since time.Time, v Verdict) error {
 	for {
 		t.mu.Lock()
@@ -19,8 +20,8 @@ func (t *tap) doze(since time.Time, v Verdict) error {
 
 		var due, late <-chan time.Time
 		var timers [2]*time.Timer
-		if v.until == nil {
-			timers[0] = time.NewTimer(time.Until(since.Add(v.wait)))
+		if end := since.Add(v.wait); v.until == nil && (deadline.IsZero() || end.Before(deadline)) {
+			timers[0] = time.NewTimer(time.Until(end))
 			due = timers[0].C
 		}
 		if !deadline.IsZero() {
