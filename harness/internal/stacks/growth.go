@@ -8,7 +8,7 @@ import (
 // Growth says where a program grows that has outgrown its limit, which is what the sentence begins with: where most
 // of its goroutines were started, or which of the learner's code runs just now.
 func Growth(kind Kind, sentence string, gs []Goroutine, mine func(file string) bool) Diagnosis {
-	s := &stall{all: gs, gs: newest(gs), mine: mine}
+	s := &stall{gs: newest(gs), mine: mine}
 	if kind == Goroutines {
 		const why = "bound the number of goroutines: a fixed set of workers, or a semaphore before each go statement"
 		if at, n := commonest(s.gs, mine); n > len(s.gs)/2 {

@@ -45,7 +45,7 @@ func Leaks(gs []Goroutine, mine func(file string) bool) []Leak {
 			} else {
 				at = f
 			}
-			add(&own, Leak{Sentence: f.Name(false) + " still " + leaks(g) + " at " + f.Place() + from, At: at})
+			add(&own, Leak{Sentence: f.Name(false) + " still " + doing(g) + " at " + f.Place() + from, At: at})
 			continue
 		}
 		if ofClient(g) {
@@ -63,7 +63,7 @@ func Leaks(gs []Goroutine, mine func(file string) bool) []Leak {
 			continue
 		}
 		if f, ok := library(g); ok {
-			add(&others, Leak{Sentence: f.Name(true) + " still " + leaks(g)})
+			add(&others, Leak{Sentence: f.Name(true) + " still " + doing(g)})
 		}
 	}
 	// A client's goroutines have different depths of ancestors; those without a known origin belong to the known one.
@@ -96,11 +96,4 @@ func library(g Goroutine) (Frame, bool) {
 // ours are the harness and its broker: they serve the other end of what the learner's code left open.
 func ours(f Frame) bool {
 	return strings.Contains(f.Func, "/harness.") || strings.Contains(f.Func, "/harness/internal/") || strings.Contains(f.Func, "/kfake.")
-}
-
-func leaks(g Goroutine) string {
-	if running(g) {
-		return "runs"
-	}
-	return waits(g)
 }

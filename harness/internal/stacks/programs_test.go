@@ -82,7 +82,8 @@ func (l *ledger) lockThenLog() {
 	defer l.mu.Unlock()
 	time.Sleep(time.Second)
 	l.log.Lock() // lockThenLog: here
-	l.log.Unlock()
+	defer l.log.Unlock()
+	l.lines <- ""
 }
 
 func (l *ledger) logThenLock() {
@@ -90,7 +91,8 @@ func (l *ledger) logThenLock() {
 	defer l.log.Unlock()
 	time.Sleep(time.Second)
 	l.mu.Lock() // logThenLock: here
-	l.mu.Unlock()
+	defer l.mu.Unlock()
+	l.lines <- ""
 }
 
 func twoOrders() {

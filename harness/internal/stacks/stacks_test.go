@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -35,6 +36,9 @@ func TestADiagnosisNamesWhoHoldsTimeUp(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
+			if runtime.GOOS == "windows" && (name == "standard input" || name == "another program") {
+				t.Skip("its system calls look different there")
+			}
 			got := program(t, name)
 			for _, w := range strings.Split(want, "|") {
 				if ok, _ := regexp.MatchString(pattern(t, w), got[0]); ok {

@@ -38,7 +38,7 @@ func (d Diagnosis) String() string { return d.Sentence }
 // taken for a busy one. Of several bubbles it looks at the newest, since those of earlier tests may have been
 // given up; without any bubble it looks at all goroutines.
 func Stall(a, b []Goroutine, mine func(file string) bool) Diagnosis {
-	s := &stall{all: b, before: byID(a), gs: newest(b), mine: mine}
+	s := &stall{before: byID(a), gs: newest(b), mine: mine}
 	for _, look := range []func() (Diagnosis, bool){s.stdin, s.network, s.mutex, s.busy, s.syscall, s.outside, s.deadlock} {
 		if d, ok := look(); ok {
 			return d
@@ -65,7 +65,6 @@ func Stuck(a, b []Goroutine) bool {
 }
 
 type stall struct {
-	all    []Goroutine
 	before map[int]Goroutine
 	gs     []Goroutine // of the bubble
 	mine   func(string) bool
@@ -94,14 +93,6 @@ func newest(gs []Goroutine) []Goroutine {
 		}
 	}
 	return out
-}
-
-func running(g Goroutine) bool {
-	switch g.State {
-	case "running", "runnable", "preempted", "waiting", "copystack", "GC assist wait", "GC assist marking":
-		return true
-	}
-	return false
 }
 
 // who names a goroutine by the learner's code in it, and else by where the learner's code started it.
@@ -241,36 +232,6 @@ func (s *stall) outside() (Diagnosis, bool) {
 		"virtual time stands still then: make channels, timers and groups in the code that the story starts, not in package variables", at}, true
 }
 
-// waits says what a goroutine waits for.
-func waits(g Goroutine) string {
-	switch g.State {
-	case "chan receive", "chan receive (nil chan)":
-		if strings.Contains(g.State, "nil") {
-			return "receives from a nil channel"
-		}
-		return "waits to receive from a channel"
-	case "chan send":
-		return "waits to send to a channel"
-	case "chan send (nil chan)":
-		return "sends to a nil channel"
-	case "select":
-		return "waits in a select"
-	case "select (no cases)":
-		return "waits in an empty select"
-	case "sync.WaitGroup.Wait":
-		return "waits for a sync.WaitGroup"
-	case "sync.Cond.Wait":
-		return "waits for a sync.Cond"
-	case "sync.Mutex.Lock", "sync.RWMutex.Lock", "sync.RWMutex.RLock":
-		return "waits for a " + strings.TrimSuffix(strings.TrimSuffix(g.State, ".RLock"), ".Lock")
-	case "sleep":
-		return "sleeps"
-	case "semacquire":
-		return "waits for a lock"
-	}
-	return "waits (" + g.State + ")"
-}
-
 // deadlock: every goroutine of the bubble waits, none for time to pass.
 func (s *stall) deadlock() (Diagnosis, bool) {
 	var lines []string
@@ -308,16 +269,4 @@ func (s *stall) unknown() Diagnosis {
 	}
 	who, at := s.who(g)
 	return Diagnosis{Unknown, "the story goes on and on; last seen: " + middle(who) + " " + doing(g), why, at}
-}
-
-func doing(g Goroutine) string {
-	if running(g) {
-		return "runs"
-	}
-	return waits(g)
-}
-
-// infrastructure are the goroutines that run the bubble itself.
-func infrastructure(g Goroutine) bool {
-	return g.State == "synctest.Run" || g.has("testing/synctest.testingSynctestTest")
 }

@@ -78,7 +78,10 @@ func TestAlone(t *testing.T) {
 	}
 }
 
-func TestSlow(t *testing.T) { select {} }
+func TestSlow(t *testing.T) {
+	fmt.Println("pid", os.Getpid())
+	select {}
+}
 
 func TestWrong(t *testing.T) { story(t, func() { t.Error("one is not two") }) }
 
