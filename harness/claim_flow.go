@@ -50,24 +50,7 @@ func (p *Process) Rate(r Request, perRecord float64, allowed int) Claim {
 // Times claims that events were at these story times: to the nanosecond in virtual time, and no earlier and at most the
 // backend's slack later in real time. what names the events in the failure, such as "attempts".
 func Times(what string, events func() []Event, want ...time.Duration) Claim {
-	return func(w *World) error {
-		got := events()
-		for i, e := range got {
-			if i >= len(want) {
-				return &Duplicated{Breach{What: fmt.Sprintf("there were %d %s; it should be %d", len(got), what, len(want)), Seen: []int{e.Seq}}}
-			}
-			if late := e.At - want[i]; late < 0 || late > w.backend.slack() {
-				return &Mistimed{Breach{
-					What: fmt.Sprintf("number %d of the %s was at %v; it should be at %v", i+1, what, e.At, want[i]),
-					Seen: []int{e.Seq},
-				}}
-			}
-		}
-		if len(got) < len(want) {
-			return &Stuck{Breach{What: fmt.Sprintf("there were %d %s; it should be %d", len(got), what, len(want))}}
-		}
-		return nil
-	}
+	return punctual(what, 0, events, want)
 }
 
 // Took claims that d is want: exactly in virtual time, with the backend's slack in real time.

@@ -8,6 +8,7 @@ import (
 	"runtime/debug"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 )
@@ -39,6 +40,8 @@ type Process struct {
 	mu        sync.Mutex
 	started   bool
 	dead      bool
+	crashed   bool
+	reviving  bool
 	stopping  bool
 	mayEnd    bool
 	err       error
@@ -52,6 +55,8 @@ type Process struct {
 	inFlight  sync.Map // *wire.Frame to inFlight
 	member    membership
 	dir       string
+
+	restartAfter time.Duration // after a crash; 0 is never
 }
 
 // Start builds a program and runs it in the background. build is called in the story's goroutine; an error from it, or
@@ -243,9 +248,13 @@ func (p *Process) crash(where string) {
 	if !p.cutOff() {
 		return
 	}
+	p.mu.Lock()
+	p.crashed = true
+	p.mu.Unlock()
 	p.w.journal.add(Event{Kind: Crashed, Process: p.Name, Text: where})
 	p.expireLater()
 	p.unwire()
+	p.reviveLater()
 }
 
 // kill is a crash that nobody needs to hear of: the story is over.
@@ -297,7 +306,7 @@ func (p *Process) Restart() *Process {
 	if p.Alive() {
 		p.w.arrange(fmt.Errorf("%s still runs: Stop or Crash it before Restart", p.Name))
 	}
-	return p.w.Start(p.Name, p.build)
+	return p.w.Start(p.Name, p.build).RestartAfter(p.restartAfter)
 }
 
 // Isolate cuts the process off the network without telling it: what it sends vanishes, what it waits for does not come.

@@ -43,13 +43,15 @@ type World struct {
 	points    []lifePoint
 	down      bool // the whole cluster is out of reach
 
+	revivals chan *Process // crashed, and due to begin another life
+
 	hostTable *hostTable
 
 	clients struct{ keyed, manual *kgo.Client }
 }
 
 func newWorld(t *testing.T, o options, b backend) *World {
-	w := &World{test: t, o: o, backend: b, began: time.Now(), topics: map[string]*Topic{}, topicIDs: map[[16]byte]string{}}
+	w := &World{test: t, o: o, backend: b, began: time.Now(), topics: map[string]*Topic{}, topicIDs: map[[16]byte]string{}, revivals: make(chan *Process)}
 	w.hostTable = &hostTable{backend: b, real: map[string]string{}}
 	w.journal = newJournal(w.Now)
 	w.ctx, w.cancel = context.WithTimeout(context.Background(), o.deadline)
@@ -74,12 +76,17 @@ func (w *World) Note(format string, args ...any) {
 func (w *World) Sleep(d time.Duration) {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
-	select {
-	case <-timer.C:
-		w.backend.settle()
-	case <-w.ctx.Done():
-		w.end(&Stuck{says("a story has a deadline, so that nothing waits for ever",
-			"the story was not at its end after %v", w.o.deadline)})
+	for {
+		select {
+		case <-timer.C:
+			w.backend.settle()
+			return
+		case p := <-w.revivals:
+			w.revive(p)
+		case <-w.ctx.Done():
+			w.end(&Stuck{says("a story has a deadline, so that nothing waits for ever",
+				"the story was not at its end after %v", w.o.deadline)})
+		}
 	}
 }
 
@@ -149,6 +156,8 @@ func (w *World) until(claim Claim, over <-chan struct{}, limit time.Duration) {
 		select {
 		case <-changed:
 		case <-ticker.C:
+		case p := <-w.revivals:
+			w.revive(p)
 		case <-over:
 			w.end(stuckAfter(limit, err))
 		}
