@@ -31,7 +31,20 @@ type backend interface {
 	stopBroker(id int32) error
 	startBroker(id int32) error
 
+	// mend corrects what the backend answers wrongly; true if it changed resp.
+	mend(req kmsg.Request, resp kmsg.Response) bool
+
+	// outlive sees to it that a member which vanished while it was joining is removed in the end.
+	outlive(ctx context.Context, ghost ghost)
+
 	close()
+}
+
+// ghost is a member whose process vanished while its JoinGroup was in flight.
+type ghost struct {
+	group, member string
+	session       time.Duration
+	back          func() bool // the process is heard of again
 }
 
 // requestNames are the requests that faults and crash points name.
@@ -59,14 +72,22 @@ const (
 	ShareFetch         = Request(kmsg.ShareFetch)
 	ShareAcknowledge   = Request(kmsg.ShareAcknowledge)
 
-	// Handle is no request: it names the call of a handler, for crash points.
-	Handle = Request(-1)
+	// No requests, but boundaries all the same, for crash points: the call of a handler, an effect outside Kafka, and
+	// an exchange with somebody outside.
+	Handle   = Request(-1)
+	Effect   = Request(-2)
+	Exchange = Request(-3)
 )
 
 // String is Kafka's name of the request, such as "OffsetCommit".
 func (r Request) String() string {
-	if r == Handle {
+	switch r {
+	case Handle:
 		return "handle"
+	case Effect:
+		return "effect"
+	case Exchange:
+		return "exchange"
 	}
 	return kmsg.NameForKey(int16(r))
 }

@@ -59,7 +59,7 @@ func (o *observer) WantReply(f *wire.Frame) bool {
 	switch f.Request.(type) {
 	case *kmsg.MetadataRequest, *kmsg.ProduceRequest, *kmsg.OffsetCommitRequest, *kmsg.TxnOffsetCommitRequest, *kmsg.EndTxnRequest,
 		*kmsg.JoinGroupRequest, *kmsg.SyncGroupRequest, *kmsg.HeartbeatRequest, *kmsg.LeaveGroupRequest,
-		*kmsg.ConsumerGroupHeartbeatRequest, *kmsg.ShareGroupHeartbeatRequest:
+		*kmsg.ConsumerGroupHeartbeatRequest, *kmsg.ShareGroupHeartbeatRequest, *kmsg.OffsetForLeaderEpochRequest:
 		return true
 	}
 	v, _ := o.process().inFlight.Load(f)
@@ -72,7 +72,11 @@ func (o *observer) Reply(f *wire.Frame, resp kmsg.Response) wire.Verdict {
 	p := o.process()
 	v, _ := p.inFlight.LoadAndDelete(f)
 	flying, _ := v.(inFlight)
+	pass := wire.Pass()
 	if resp != nil {
+		if p.w.backend.mend(f.Request, resp) {
+			pass = wire.Answer(resp)
+		}
 		p.replied(f.Request, resp, flying.sent)
 	}
 	if p.point(After, Request(f.Key)) {
@@ -83,14 +87,14 @@ func (o *observer) Reply(f *wire.Frame, resp kmsg.Response) wire.Verdict {
 		case faultLoseReply:
 			return wire.Cut()
 		case faultDelay:
-			return wire.Delay(fault.delay, wire.Pass())
+			return wire.Delay(fault.delay, pass)
 		case faultLie:
 			if resp != nil && wire.Rewrite(resp, fault.err) {
 				return wire.Answer(resp)
 			}
 		}
 	}
-	return wire.Pass()
+	return pass
 }
 
 // membership is what a process's own requests and the coordinator's replies say of its place in a group.
@@ -101,6 +105,7 @@ type membership struct {
 	owned      []TopicPartition
 	session    time.Duration
 	lastBeat   time.Duration
+	joining    string  // the member id of a JoinGroup in flight
 	txn        []Event // offsets sent in the running transaction
 }
 
@@ -121,6 +126,7 @@ func (p *Process) requested(req kmsg.Request) {
 	switch req := req.(type) {
 	case *kmsg.JoinGroupRequest:
 		m.group, m.session = req.Group, time.Duration(req.SessionTimeoutMillis)*time.Millisecond
+		m.joining = req.MemberID
 		if req.InstanceID != nil {
 			m.instance = *req.InstanceID
 		}

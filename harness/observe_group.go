@@ -12,6 +12,9 @@ import (
 func (p *Process) repliedGroup(req kmsg.Request, resp kmsg.Response) {
 	switch resp := resp.(type) {
 	case *kmsg.JoinGroupResponse:
+		p.mu.Lock()
+		p.member.joining = ""
+		p.mu.Unlock()
 		group := req.(*kmsg.JoinGroupRequest).Group
 		if resp.ErrorCode == kerr.MemberIDRequired.Code || p.refused(resp.ErrorCode, "JoinGroup", Event{Group: group}) {
 			return
@@ -126,6 +129,13 @@ func (p *Process) expireLater() {
 	p.mu.Unlock()
 	if m.session == 0 || m.group == "" {
 		return
+	}
+	if m.joining != "" {
+		go p.w.backend.outlive(p.w.ctx, ghost{m.group, m.joining, m.session, func() bool {
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			return p.member.lastBeat > m.lastBeat
+		}})
 	}
 	at := m.lastBeat + m.session - p.w.Now()
 	time.AfterFunc(at, func() {

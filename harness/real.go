@@ -149,6 +149,10 @@ func (e errNotReal) Error() string { return e.what }
 func (r *real) stopBroker(int32) error  { return errNotReal{"it stops a broker"} }
 func (r *real) startBroker(int32) error { return errNotReal{"it starts a broker"} }
 
+func (r *real) outlive(context.Context, ghost) {}
+
+func (r *real) mend(kmsg.Request, kmsg.Response) bool { return false }
+
 // close removes what the story made. Its own deadline is short: what cannot be removed carries a unique name.
 func (r *real) close() {
 	ctx, cancel := context.WithTimeout(context.Background(), 15*time.Second)

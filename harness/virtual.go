@@ -4,10 +4,13 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"slices"
 	"testing/synctest"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 // firstPort is where the fake cluster's brokers listen on the story's own network: 9092, 9093, …
@@ -90,4 +93,79 @@ func (v *virtual) stopBroker(id int32) error { return v.cluster.RemoveNode(id) }
 func (v *virtual) startBroker(id int32) error {
 	_, _, err := v.cluster.AddNode(id, firstPort+int(id))
 	return err
+}
+
+// mend puts right what kfake of 2026-09-18 says after a leader has moved and before anything was produced to the new
+// one: it knows an epoch only by its batches, and answers that the old epoch's end is unknown. kgo takes that for data
+// loss and reads the partition again from its start. Kafka notes an epoch when the leader takes office, and answers
+// with the end of the log (KIP-101).
+func (v *virtual) mend(req kmsg.Request, resp kmsg.Response) bool {
+	asked, ok := req.(*kmsg.OffsetForLeaderEpochRequest)
+	if !ok {
+		return false
+	}
+	epochs := map[TopicPartition]int32{}
+	for _, t := range asked.Topics {
+		for _, p := range t.Partitions {
+			epochs[TopicPartition{t.Topic, p.Partition}] = p.LeaderEpoch
+		}
+	}
+	changed := false
+	answer := resp.(*kmsg.OffsetForLeaderEpochResponse)
+	for i, t := range answer.Topics {
+		for j := range t.Partitions {
+			p := &answer.Topics[i].Partitions[j]
+			info := v.cluster.PartitionInfo(t.Topic, p.Partition)
+			epoch := epochs[TopicPartition{t.Topic, p.Partition}]
+			if p.ErrorCode != 0 || p.EndOffset != -1 || info == nil || epoch >= info.Epoch {
+				continue
+			}
+			p.LeaderEpoch, p.EndOffset, changed = epoch, info.HighWatermark, true
+		}
+	}
+	return changed
+}
+
+// outlive does what kfake of 2026-09-18 forgets: it starts a member's session when it answers the JoinGroup, but not if
+// the connection is gone by then, so that the member keeps its partitions for ever. Kafka starts the session whether
+// the answer arrives or not.
+func (v *virtual) outlive(ctx context.Context, g ghost) {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	var admitted time.Time
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		info := v.cluster.GroupInfo(g.group)
+		if g.back() || info == nil || !slices.ContainsFunc(info.Members, func(m kfake.GroupMember) bool { return m.MemberID == g.member }) {
+			return
+		}
+		switch {
+		case info.State != "Stable":
+			admitted = time.Time{}
+		case admitted.IsZero():
+			admitted = time.Now()
+		case time.Since(admitted) >= g.session:
+			v.remove(ctx, g)
+			return
+		}
+	}
+}
+
+// remove takes a member out of its group, as an administrator can.
+func (v *virtual) remove(ctx context.Context, g ghost) {
+	client, err := kgo.NewClient(kgo.SeedBrokers(v.seeds()...), kgo.Dialer(v.dial), kgo.DisableClientMetrics())
+	if err != nil {
+		return
+	}
+	defer client.Close()
+	leave := kmsg.NewPtrLeaveGroupRequest()
+	leave.Group = g.group
+	member := kmsg.NewLeaveGroupRequestMember()
+	member.MemberID = g.member
+	leave.Members = append(leave.Members, member)
+	leave.RequestWith(ctx, client) // if it fails the group stays as it was, and the story says so
 }

@@ -39,6 +39,7 @@ type World struct {
 	verdict   error
 	also      []error
 	skipped   string
+	places    [][2]string // where the program stood when the story ended red
 	schedule  *Schedule
 	points    []lifePoint
 	down      bool // the whole cluster is out of reach
@@ -52,7 +53,7 @@ type World struct {
 
 func newWorld(t *testing.T, o options, b backend) *World {
 	w := &World{test: t, o: o, backend: b, began: time.Now(), topics: map[string]*Topic{}, topicIDs: map[[16]byte]string{}, revivals: make(chan *Process)}
-	w.hostTable = &hostTable{backend: b, real: map[string]string{}}
+	w.hostTable = &hostTable{backend: b, real: map[string]string{}, who: map[string]string{}}
 	w.journal = newJournal(w.Now)
 	w.ctx, w.cancel = context.WithTimeout(context.Background(), o.deadline)
 	return w
@@ -159,6 +160,7 @@ func (w *World) until(claim Claim, over <-chan struct{}, limit time.Duration) {
 		case p := <-w.revivals:
 			w.revive(p)
 		case <-over:
+			w.atPlaces(false)
 			w.end(stuckAfter(limit, err))
 		}
 	}
@@ -250,6 +252,8 @@ func (w *World) play(story func(*World)) {
 			c.Close()
 		}
 	}
+	w.cancel()
+	w.backend.settle()
 	w.backend.close()
 }
 
@@ -266,7 +270,7 @@ func (w *World) tell(part func(*World)) {
 			w.mu.Lock()
 			defer w.mu.Unlock()
 			if w.verdict == nil {
-				w.verdict = panicked("the story's goroutine", r, debug.Stack(), w.mine)
+				w.verdict = storyPanicked(w.test.Name(), r, debug.Stack(), w.mine)
 			}
 		}()
 		part(w)
@@ -353,3 +357,10 @@ var _ interface {
 
 // Exact says that story time is virtual, so that instants can be compared to the nanosecond.
 func (w *World) Exact() bool { return w.backend.exact() }
+
+// Processes are all lives of all processes so far, in the order in which they began.
+func (w *World) Processes() []*Process {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Clone(w.processes)
+}

@@ -1,0 +1,303 @@
+package lesson07
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+
+	"github.com/kafka-katas/kafka-katas/harness"
+)
+
+// A clean leave finishes what is in work, commits it, and hands the rest over: nothing is repeated.
+func TestStep11_ACleanLeaveRepeatsNothing(t *testing.T) {
+	harness.Run(t, func(w *harness.World) {
+		orders, validation := w.Topic("orders", 4), w.Group("validation")
+		orders.Fill(10)
+		a := start(w, "a", config(validation, orders), takes(3*time.Second))
+		w.Until(a.Busy(4))
+
+		w.Sleep(time.Second)
+		a.Stop()
+		w.Claim(harness.AtMost("the stop with two seconds of work left", w.Now()-a.askedAt(w), 5*time.Second), a.Left(validation))
+		start(w, "b", config(validation, orders), takes(100*time.Millisecond))
+
+		w.Until(validation.Drained(orders))
+		w.Claim(validation.Handled(orders), validation.HandledOnce(orders), validation.CommitSafe(orders), a.consistent())
+	})
+}
+
+// A stop does not wait for ever: what has not finished after DrainTimeout is cancelled, and is not committed.
+func TestStep11_AStopCancelsWhatDoesNotFinish(t *testing.T) {
+	harness.Run(t, func(w *harness.World) {
+		orders, validation := w.Topic("orders", 1), w.Group("validation")
+		orders.Fill(2)
+		a := start(w, "a", config(validation, orders, func(c *Config) { c.DrainTimeout = 10 * time.Second }), hangs)
+		w.Until(a.Busy(1))
+
+		a.Stop()
+		w.Claim(harness.AtMost("the stop with a hanging handler and a DrainTimeout of 10 s", w.Now()-a.askedAt(w), 15*time.Second))
+		start(w, "b", config(validation, orders), atOnce)
+
+		w.Within(time.Minute, validation.Drained(orders))
+		w.Claim(validation.Handled(orders), validation.CommitSafe(orders))
+	})
+}
+
+// A crash leaves partitions idle until the session timeout; then they are taken over from the commit. Nothing is lost,
+// and only the uncommitted tail comes again.
+func TestStep12_AfterACrashTheTailComesAgainAndNothingElse(t *testing.T) {
+	harness.Run(t, func(w *harness.World) {
+		orders, validation := w.Topic("orders", 4), w.Group("validation")
+		a := start(w, "a", config(validation, orders), takes(100*time.Millisecond))
+		b := start(w, "b", config(validation, orders), takes(100*time.Millisecond))
+		w.Within(time.Minute, validation.Balanced(processes(a, b), orders))
+		orders.Fill(50)
+		w.Sleep(2500 * time.Millisecond)
+
+		a.Crash()
+		w.Sleep(40 * time.Second) // its session lasts 45 s: nobody may touch its partitions yet
+		w.Claim(validation.Owns(b.Process, 2, orders))
+		w.Within(30*time.Second, validation.Balanced(processes(b), orders))
+
+		w.Until(validation.Drained(orders))
+		w.Claim(validation.Handled(orders), validation.RedeliveredOnlyUncommitted(orders), validation.CommitSafe(orders), validation.InOrder(orders),
+			validation.OneAtATime(orders))
+	})
+}
+
+// What is repeated after a crash is what was done within the last CommitInterval, not everything since the start.
+func TestStep12_TheTailIsShort(t *testing.T) {
+	harness.Run(t, func(w *harness.World) {
+		orders, validation := w.Topic("orders", 1), w.Group("validation")
+		orders.Fill(100)
+		a := start(w, "a", config(validation, orders), takes(100*time.Millisecond))
+		w.Until(a.Busy(1))
+		w.Sleep(5 * time.Second)
+
+		a.Crash()
+
+		w.Claim(func(*harness.World) error {
+			committed := validation.Committed(orders, 0)
+			handled := int64(len(w.Journal().Events(harness.Of(harness.Handled))))
+			if tail := handled - max(committed, 0); tail > 25 {
+				return harness.Broke[harness.Duplicated]("whatever was not committed is handled again after a crash: commit every CommitInterval, here each second",
+					"%d records handled in 5 s, 10 a second, were committed only up to offset %d: %d of them come again", handled, committed, tail)
+			}
+			return nil
+		})
+		start(w, "b", config(validation, orders), atOnce)
+		w.Until(validation.Drained(orders))
+		w.Claim(validation.CommitSafe(orders), validation.Handled(orders))
+	})
+}
+
+// A join moves only what must move: the other partitions are not given up, and go on.
+func TestStep13_AJoinMovesOnlyWhatMustMove(t *testing.T) {
+	harness.Run(t, func(w *harness.World) {
+		orders, validation := w.Topic("orders", 6), w.Group("validation")
+		a := start(w, "a", config(validation, orders), atOnce)
+		b := start(w, "b", config(validation, orders), atOnce)
+		w.Within(time.Minute, validation.Balanced(processes(a, b), orders))
+		w.Sleep(5 * time.Second)
+		joined := w.Now()
+
+		c := start(w, "c", config(validation, orders), atOnce)
+
+		w.Within(time.Minute, validation.Balanced(processes(a, b, c), orders))
+		w.Claim(validation.MovedOnly(a.Process, joined, 1), validation.MovedOnly(b.Process, joined, 1))
+	})
+}
+
+// While a member waits for its handler to give a partition up, the partitions that it keeps go on.
+func TestStep13_KeptPartitionsFlowDuringARebalance(t *testing.T) {
+	harness.Run(t, func(w *harness.World) {
+		orders, validation := w.Topic("orders", 2), w.Group("validation")
+		orders.Fill(200)
+		a := start(w, "a", config(validation, orders, func(c *Config) { c.Concurrency = 2 }), takes(4*time.Second))
+		w.Until(a.Busy(2))
+
+		start(w, "b", config(validation, orders), takes(4*time.Second))
+		from := w.Now()
+		w.Sleep(time.Minute)
+
+		w.Claim(func(*harness.World) error {
+			var longest, last time.Duration
+			last = from
+			for _, e := range w.Journal().Events(harness.By("a"), harness.Of(harness.Began)) {
+				if e.At > from {
+					longest, last = max(longest, e.At-last), e.At
+				}
+			}
+			if longest = max(longest, w.Now()-last); longest > 9*time.Second {
+				return harness.Broke[harness.Stuck]("a cooperative rebalance stops only what moves; stopping everything makes each deployment an outage",
+					"a began nothing for %v during the rebalance, although it keeps a partition and each record takes 4 s", longest)
+			}
+			return nil
+		}, validation.CommitSafe(orders))
+	}, harness.Deadline(20*time.Minute))
+}
+
+// A revoke waits for the record in work, commits it, and only then lets go: the next owner starts right behind it.
+func TestStep14_ARevokeDrainsAndCommitsFirst(t *testing.T) {
+	harness.Run(t, func(w *harness.World) {
+		orders, validation := w.Topic("orders", 2), w.Group("validation")
+		orders.Fill(6)
+		a := start(w, "a", config(validation, orders), takes(10*time.Second))
+		w.Until(a.Busy(2))
+
+		w.Sleep(time.Second)
+		b := start(w, "b", config(validation, orders), takes(10*time.Second))
+
+		w.Within(2*time.Minute, validation.Balanced(processes(a, b), orders))
+		w.Until(validation.Drained(orders))
+		w.Claim(validation.Handled(orders), validation.HandledOnce(orders), validation.CommitSafe(orders), validation.OneAtATime(orders), validation.InOrder(orders))
+	})
+}
+
+// A handler that would outlast the rebalance is cancelled in time: the member is not expelled, and the record comes
+// again at the next owner.
+func TestStep14_AHandlerThatOutlastsTheRevokeIsCancelled(t *testing.T) {
+	harness.Run(t, func(w *harness.World) {
+		orders, validation := w.Topic("orders", 2), w.Group("validation")
+		orders.Fill(1)
+		a := start(w, "a", config(validation, orders, func(c *Config) { c.DrainTimeout, c.RebalanceTimeout = 20*time.Second, time.Minute }), hangs)
+		w.Until(a.Busy(2))
+
+		b := start(w, "b", config(validation, orders), atOnce)
+
+		w.Within(40*time.Second, validation.Balanced(processes(a, b), orders))
+		w.Sleep(2 * time.Minute)
+		w.Claim(validation.CommitSafe(orders), validation.OneAtATime(orders), validation.Member(a.Process), handledBy("b", 1))
+	})
+}
+
+// handledBy claims that a process has handled n records.
+func handledBy(name string, n int) harness.Claim {
+	return func(w *harness.World) error {
+		if got := len(w.Journal().Events(harness.By(name), harness.Of(harness.Handled))); got != n {
+			return harness.Broke[harness.Stuck]("what a member had to give up unfinished is its next owner's to handle", "%s has handled %d records; it should be %d", name, got, n)
+		}
+		return nil
+	}
+}
+
+// One slow partition holds up nobody else, and what it cannot take stays in Kafka, where it costs nothing.
+func TestStep15_ASlowPartitionHoldsUpNobodyElse(t *testing.T) {
+	harness.Run(t, func(w *harness.World) {
+		orders, validation := w.Topic("orders", 4), w.Group("validation")
+		orders.Fill(300)
+
+		a := start(w, "a", config(validation, orders, func(c *Config) { c.Concurrency, c.MaxQueued = 4, 20 }), slowOn(0, time.Minute))
+
+		w.Within(30*time.Second, harness.All(validation.CommittedAt(orders, 1, 300), validation.CommittedAt(orders, 2, 300), validation.CommittedAt(orders, 3, 300)))
+		w.Sleep(30 * time.Second)
+		w.Claim(a.holdsAtMost(20), a.lagsBehind(0, 279), validation.CommitSafe(orders), a.healthy(true, true))
+	})
+}
+
+// holdsAtMost claims that no partition has more records waiting in the process than that, besides the one in work.
+func (m *member) holdsAtMost(n int64) harness.Claim {
+	return harness.Reported(func() error {
+		for _, p := range m.Stats().Partitions {
+			if p.InFlight > n+1 {
+				return fmt.Errorf("%s holds %d records of partition %d in memory; MaxQueued allows %d and the one in work", m.Name, p.InFlight, p.Partition, n)
+			}
+		}
+		return nil
+	})
+}
+
+// lagsBehind claims that what the consumer has not taken shows as the partition's lag.
+func (m *member) lagsBehind(partition int32, atLeast int64) harness.Claim {
+	return harness.Reported(func() error {
+		for _, p := range m.Stats().Partitions {
+			if p.Partition == partition && p.Lag < atLeast {
+				return fmt.Errorf("%s reports a lag of %d for partition %d; at least %d records are still in Kafka", m.Name, p.Lag, partition, atLeast)
+			}
+		}
+		return nil
+	})
+}
+
+// Coordinators move. Consumption goes on, and the commit lands at the new one.
+func TestStep16_ACoordinatorThatMovesLosesNoCommit(t *testing.T) {
+	for _, trouble := range []struct {
+		name  string
+		fault func() []*harness.Fault
+	}{
+		{"moved", nil},
+		{"not coordinator", func() []*harness.Fault {
+			return []*harness.Fault{harness.Fail(harness.OffsetCommit, kerr.NotCoordinator).Times(2)}
+		}},
+		{"rebalancing", func() []*harness.Fault {
+			return []*harness.Fault{harness.Fail(harness.OffsetCommit, kerr.RebalanceInProgress).Times(2)}
+		}},
+		{"loading", func() []*harness.Fault {
+			return []*harness.Fault{harness.Fail(harness.OffsetCommit, kerr.CoordinatorLoadInProgress).Times(3)}
+		}},
+		{"reply lost", func() []*harness.Fault { return []*harness.Fault{harness.LoseReply(harness.OffsetCommit)} }},
+		{"ambiguous", func() []*harness.Fault {
+			return []*harness.Fault{harness.FailAfterwards(harness.OffsetCommit, kerr.RequestTimedOut)}
+		}},
+	} {
+		harness.Run(t, func(w *harness.World) {
+			w.Note("trouble: %s", trouble.name)
+			orders, validation := w.Topic("orders", 2), w.Group("validation")
+			orders.Fill(20)
+			a := start(w, "a", config(validation, orders), takes(100*time.Millisecond))
+			w.Until(a.Busy(2))
+
+			if trouble.fault == nil {
+				w.Kafka().MoveCoordinator(validation)
+			} else {
+				a.Fault(trouble.fault()...)
+			}
+
+			w.Within(2*time.Minute, validation.Drained(orders))
+			w.Claim(validation.Handled(orders), validation.HandledOnce(orders), validation.CommitSafe(orders))
+		})
+	}
+}
+
+// Added partitions are consumed from their start within MetadataMaxAge, without a restart: also by a group that began
+// at the latest record, since nothing in them is old.
+func TestStep17_AddedPartitionsAreConsumedFromTheirStart(t *testing.T) {
+	for _, from := range []Start{StartEarliest, StartLatest} {
+		harness.Run(t, func(w *harness.World) {
+			orders, validation := w.Topic("orders", 2), w.Group("validation")
+			a := start(w, "a", config(validation, orders, func(c *Config) { c.Start = from }), atOnce)
+			b := start(w, "b", config(validation, orders, func(c *Config) { c.Start = from }), atOnce)
+			w.Within(time.Minute, validation.Balanced(processes(a, b), orders))
+			w.Sleep(5 * time.Second)
+
+			orders.AddPartitions(4)
+			orders.Fill(5)
+
+			w.Within(90*time.Second, validation.Drained(orders))
+			w.Claim(validation.Handled(orders), validation.HandledOnce(orders), validation.Balanced(processes(a, b), orders))
+		})
+	}
+}
+
+// Left claims that the process has left the group of its own accord, rather than leave it to the session timeout.
+func (m *member) Left(g *harness.Group) harness.Claim {
+	return func(w *harness.World) error {
+		for _, e := range w.Journal().Events(harness.By(m.Name), harness.Of(harness.Left)) {
+			if e.Group == g.Name {
+				return nil
+			}
+		}
+		return harness.Broke[harness.Stuck]("without a word its partitions stand still until the session timeout", "%s stopped without leaving group %s", m.Name, g)
+	}
+}
+
+// askedAt is when the process was last asked to stop.
+func (m *member) askedAt(w *harness.World) time.Duration {
+	at := w.Now()
+	for _, e := range w.Journal().Events(harness.By(m.Name), harness.Of(harness.Stopping)) {
+		at = e.At
+	}
+	return at
+}

@@ -1,0 +1,269 @@
+package lesson07
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+
+	"github.com/kafka-katas/kafka-katas/harness"
+)
+
+// Members join, leave and crash, leaders and coordinators move, commits fail: no partition, and so no key, is ever in
+// work at two members at once.
+func TestStep18_DuringAnyChurnAKeyIsInWorkOnce(t *testing.T) {
+	plan := harness.Plan{Schedules: 100, Moves: []harness.MoveKind{
+		harness.Join, harness.Leave, harness.Crash, harness.RefuseCommit, harness.LoseCommit, harness.DelayCommit, harness.CutHeartbeat,
+		harness.MoveLeader, harness.MoveCoordinator,
+	}}
+	harness.Explore(t, plan, func(w *harness.World, churn *harness.Schedule) {
+		orders, validation := w.Topic("orders", 3), w.Group("validation")
+		orders.Fill(15)
+		churn.Play(validation, []*harness.Topic{orders}, func(name string) *harness.Process {
+			return start(w, name, config(validation, orders), takes(900*time.Millisecond)).Process
+		})
+		w.Until(validation.Drained(orders))
+		w.Claim(validation.Handled(orders), validation.CommitSafe(orders), validation.OneAtATime(orders), validation.InOrder(orders),
+			validation.RedeliveredOnlyUncommitted(orders))
+	})
+}
+
+// Members also lose their network without noticing, for longer and for shorter than their session lasts.
+func TestStep18_DuringAnyPartitionNothingIsLost(t *testing.T) {
+	harness.Explore(t, harness.Plan{Schedules: 100, Members: 2, Within: 2 * time.Minute}, func(w *harness.World, churn *harness.Schedule) {
+		orders, validation := w.Topic("orders", 3), w.Group("validation")
+		orders.Fill(15)
+		short := func(c *Config) { c.SessionTimeout, c.HeartbeatInterval = 10*time.Second, 3*time.Second }
+		churn.Play(validation, []*harness.Topic{orders}, func(name string) *harness.Process {
+			return start(w, name, config(validation, orders, short), takes(3*time.Second)).Process
+		})
+		w.Until(validation.Drained(orders))
+		w.Claim(validation.Handled(orders), validation.CommitSafe(orders))
+	}, harness.Deadline(20*time.Minute))
+}
+
+// A crash at any point of a member's life: before and after each of its requests and each call of its handler.
+func TestStep18_ACrashAtAnyPointLosesNothing(t *testing.T) {
+	harness.Sweep(t, "a", func(w *harness.World) {
+		orders, validation := w.Topic("orders", 2), w.Group("validation")
+		orders.Fill(6)
+		start(w, "a", config(validation, orders), takes(400*time.Millisecond))
+		w.Until(harness.Any(validation.Drained(orders), harness.Gone("a")))
+		start(w, "b", config(validation, orders), takes(100*time.Millisecond))
+		w.Until(validation.Drained(orders))
+		w.Claim(validation.Handled(orders), validation.CommitSafe(orders), validation.InOrder(orders),
+			validation.RedeliveredOnlyUncommitted(orders), validation.OneAtATime(orders))
+	})
+}
+
+// A handler that works until just before the rebalance timeout may finish; the member stays, and nothing is repeated.
+func TestStep19_AHandlerNearTheRebalanceTimeoutIsNotExpelled(t *testing.T) {
+	harness.Run(t, func(w *harness.World) {
+		orders, validation := w.Topic("orders", 2), w.Group("validation")
+		orders.Fill(1)
+		near := func(c *Config) { c.RebalanceTimeout, c.DrainTimeout = time.Minute, 55*time.Second }
+		a := start(w, "a", config(validation, orders, near), takes(55*time.Second))
+		w.Until(a.Busy(2))
+
+		w.Sleep(3 * time.Second)
+		b := start(w, "b", config(validation, orders, near), atOnce)
+
+		w.Within(2*time.Minute, validation.Balanced(processes(a, b), orders))
+		w.Until(validation.Drained(orders))
+		w.Claim(validation.HandledOnce(orders), validation.CommitSafe(orders), validation.OneAtATime(orders), neverExpelled("a"))
+	})
+}
+
+// One that hangs is cancelled before the rebalance timeout, not by it.
+func TestStep19_AHandlerBeyondTheRebalanceTimeoutIsCancelledFirst(t *testing.T) {
+	harness.Run(t, func(w *harness.World) {
+		orders, validation := w.Topic("orders", 2), w.Group("validation")
+		orders.Fill(1)
+		near := func(c *Config) { c.RebalanceTimeout, c.DrainTimeout = time.Minute, 50*time.Second }
+		a := start(w, "a", config(validation, orders, near), hangs)
+		w.Until(a.Busy(2))
+
+		b := start(w, "b", config(validation, orders, near), atOnce)
+
+		w.Within(70*time.Second, validation.Balanced(processes(a, b), orders))
+		w.Sleep(time.Minute)
+		w.Claim(neverExpelled("a"), validation.OneAtATime(orders), validation.CommitSafe(orders))
+	})
+}
+
+// neverExpelled claims that the coordinator never refused a member as unknown.
+func neverExpelled(name string) harness.Claim {
+	return func(w *harness.World) error {
+		for _, e := range w.Journal().Events(harness.By(name), harness.Of(harness.Refused, harness.Fenced)) {
+			if errors.Is(e.Err, kerr.UnknownMemberID) || errors.Is(e.Err, kerr.IllegalGeneration) {
+				return harness.Broke[harness.Duplicated]("an expelled member's uncommitted work is all done again by others",
+					"%s was expelled from its group: %s was refused at %v with %v", name, e.Text, e.At, e.Err)
+			}
+		}
+		return nil
+	}
+}
+
+// A member that was away for longer than its session has lost its partitions, whatever it thinks. What it still commits
+// then would set the new owner back; the broker accepts it without an error once the member has joined again.
+func TestStep20_AnExpelledMemberCommitsNothingOfItsOldLife(t *testing.T) {
+	harness.Run(t, func(w *harness.World) {
+		orders, validation := w.Topic("orders", 1), w.Group("validation")
+		orders.Fill(40)
+		a := start(w, "a", config(validation, orders), takes(3*time.Second))
+		w.Until(a.Busy(1))
+		w.Sleep(10 * time.Second)
+
+		a.Isolate()
+		w.Sleep(30 * time.Second)
+		b := start(w, "b", config(validation, orders), takes(100*time.Millisecond))
+		w.Within(2*time.Minute, validation.Drained(orders))
+		a.Heal()
+
+		w.Within(3*time.Minute, harness.Any(validation.Balanced(processes(b), orders), validation.Balanced(processes(a), orders)))
+		w.Sleep(2 * time.Minute)
+		w.Claim(validation.CommitSafe(orders), validation.CommittedAt(orders, 0, 40), validation.Handled(orders))
+	}, harness.Deadline(20*time.Minute))
+}
+
+// Whoever is told that it is no member any more drops what it holds: the work in hand is cancelled at once, nothing of it
+// is committed, and it comes again.
+func TestStep21_LostPartitionsAreDroppedWithoutACommit(t *testing.T) {
+	harness.Run(t, func(w *harness.World) {
+		orders, validation := w.Topic("orders", 1), w.Group("validation")
+		orders.Fill(20)
+		a := start(w, "a", config(validation, orders, func(c *Config) { c.CommitInterval = 20 * time.Second }), takes(time.Second))
+		w.Until(a.Busy(1))
+		w.Sleep(3500 * time.Millisecond)
+
+		a.Fault(harness.Fail(harness.Heartbeat, kerr.UnknownMemberID))
+		w.Until(refusedHeartbeat("a"))
+		lost := w.Now()
+
+		w.Within(3*time.Minute, assignedAgain(validation, "a", lost))
+		w.Claim(noCommitBetween(validation, "a", lost))
+		w.Until(validation.Drained(orders))
+		w.Claim(validation.Handled(orders), validation.CommitSafe(orders), validation.OneAtATime(orders), a.consistent())
+	}, harness.Deadline(20*time.Minute))
+}
+
+func refusedHeartbeat(name string) harness.Claim {
+	return func(w *harness.World) error {
+		for _, e := range w.Journal().Events(harness.By(name), harness.Of(harness.Refused)) {
+			if e.Text == "Heartbeat" {
+				return nil
+			}
+		}
+		return harness.Broke[harness.Stuck]("a member that does not heartbeat is expelled", "%s has sent no heartbeat", name)
+	}
+}
+
+// assignedAgain claims that a member was given partitions after that time.
+func assignedAgain(g *harness.Group, name string, after time.Duration) harness.Claim {
+	return func(w *harness.World) error {
+		for _, e := range w.Journal().Events(harness.By(name), harness.Of(harness.Assigned)) {
+			if e.Group == g.Name && e.At > after && len(e.Partitions) > 0 {
+				return nil
+			}
+		}
+		return harness.Broke[harness.Stuck]("a member that was expelled joins again by itself", "%s was given no partition again after %v", name, after)
+	}
+}
+
+// noCommitBetween claims that a member sent no commit between losing its partitions and being given them again.
+func noCommitBetween(g *harness.Group, name string, lost time.Duration) harness.Claim {
+	return func(w *harness.World) error {
+		for _, e := range w.Journal().Events(harness.By(name), harness.Of(harness.Committed, harness.Refused, harness.Assigned)) {
+			if e.At <= lost {
+				continue
+			}
+			if e.Kind == harness.Assigned && len(e.Partitions) > 0 {
+				return nil
+			}
+			if e.Kind == harness.Committed || e.Text == "OffsetCommit" {
+				return harness.Broke[harness.Rewound]("the partition is somebody else's already: a commit of its old owner can only set it back",
+					"%s tried to commit %d at %v, after it had lost its partitions at %v", name, e.Offset, e.At, lost)
+			}
+		}
+		return nil
+	}
+}
+
+// A static member that restarts within its session gets its partitions back, and nobody else is disturbed.
+func TestStep22_AStaticMembersRestartMovesNothing(t *testing.T) {
+	harness.Run(t, func(w *harness.World) {
+		orders, validation := w.Topic("orders", 4), w.Group("validation")
+		static := func(id string) func(*Config) { return func(c *Config) { c.InstanceID = id } }
+		a := start(w, "a", config(validation, orders, static("shop-a")), atOnce)
+		b := start(w, "b", config(validation, orders, static("shop-b")), atOnce)
+		w.Within(time.Minute, validation.Balanced(processes(a, b), orders))
+		w.Sleep(5 * time.Second)
+		stopped := w.Now()
+
+		a.Stop()
+		w.Sleep(20 * time.Second)
+		a.restart()
+		w.Sleep(20 * time.Second)
+
+		orders.Fill(5)
+		w.Within(20*time.Second, validation.Drained(orders))
+		w.Claim(validation.MovedOnly(b.Process, stopped, 0), validation.Balanced(processes(a, b), orders), validation.HandledOnce(orders))
+	})
+}
+
+// Two that claim one name are told apart: the newer one stays, the older one is fenced, says so and ends.
+func TestStep22_AnOlderInstanceOfTheSameNameIsFenced(t *testing.T) {
+	harness.Run(t, func(w *harness.World) {
+		orders, validation := w.Topic("orders", 2), w.Group("validation")
+		static := func(c *Config) { c.InstanceID = "shop-a" }
+		older := start(w, "older", config(validation, orders, static), atOnce)
+		w.Within(time.Minute, validation.Owns(older.Process, 2, orders))
+		older.MayEnd()
+
+		newer := start(w, "newer", config(validation, orders, static), atOnce)
+
+		w.Within(time.Minute, older.Ends(ErrFenced))
+		orders.Fill(5)
+		w.Until(validation.Drained(orders))
+		w.Claim(older.healthy(false, false), newer.healthy(true, true), validation.Handled(orders), validation.HandledOnce(orders), validation.CommitSafe(orders))
+	})
+}
+
+// The group protocol of KIP-848, in which the broker decides, changes none of the promises.
+func TestStep23_TheNewProtocolKeepsThePromises(t *testing.T) {
+	harness.Run(t, func(w *harness.World) {
+		orders, validation := w.Topic("orders", 6), w.Group("validation")
+		newProtocol := func(c *Config) { c.Protocol = ProtocolConsumer }
+		orders.Fill(20)
+		a := start(w, "a", config(validation, orders, newProtocol), takes(500*time.Millisecond))
+		w.Until(a.Busy(4))
+
+		b := start(w, "b", config(validation, orders, newProtocol), takes(500*time.Millisecond))
+		w.Within(time.Minute, validation.Balanced(processes(a, b), orders))
+		w.Claim(validation.HandledOnce(orders), validation.OneAtATime(orders), usesTheNewProtocol("a"), usesTheNewProtocol("b"))
+		a.Stop()
+		w.Within(time.Minute, validation.Balanced(processes(b), orders))
+		c := start(w, "c", config(validation, orders, newProtocol), takes(100*time.Millisecond))
+		orders.Fill(20)
+		w.Until(validation.Balanced(processes(b, c), orders))
+		b.Crash()
+
+		w.Until(validation.Drained(orders))
+		w.Claim(validation.Handled(orders), validation.CommitSafe(orders), validation.OneAtATime(orders), validation.InOrder(orders),
+			validation.RedeliveredOnlyUncommitted(orders))
+	})
+}
+
+// usesTheNewProtocol claims that a member heartbeats by KIP-848 and does not join by the classic protocol.
+func usesTheNewProtocol(name string) harness.Claim {
+	return func(w *harness.World) error {
+		for _, p := range w.Processes() {
+			if p.Name == name && (p.Requests(harness.GroupHeartbeat) == 0 || p.Requests(harness.JoinGroup) > 0) {
+				return harness.Broke[harness.Misreported]("members of one group must all speak one protocol",
+					"%s is configured for the consumer protocol and sent %d JoinGroup and %d ConsumerGroupHeartbeat requests", name, p.Requests(harness.JoinGroup), p.Requests(harness.GroupHeartbeat))
+			}
+		}
+		return nil
+	}
+}
