@@ -146,6 +146,7 @@ type session struct {
 	closed      bool          // workers go home
 	uncommitted bool          // there is progress that the commit loop was told of
 	progress    chan struct{}
+	room        chan struct{} // a full partition has room again
 	committing  chan struct{} // full while a commit is under way; a channel, since it lasts
 }
 
@@ -155,6 +156,7 @@ func (c *Consumer) newSession(ctx context.Context) *session {
 		base:       context.WithoutCancel(ctx),
 		link:       newLink(),
 		progress:   make(chan struct{}, 1),
+		room:       make(chan struct{}, 1),
 		committing: make(chan struct{}, 1),
 	}
 	s.ctx, s.end = context.WithCancelCause(ctx)
@@ -281,6 +283,7 @@ func (s *session) leave(cut context.Context, cancel context.CancelFunc) {
 // poll hands what was fetched to its partitions, until the session ends.
 func (s *session) poll() {
 	for {
+		s.awaitRoom()
 		ctx, limit := s.turn()
 		if s.ctx.Err() != nil {
 			return
@@ -307,14 +310,56 @@ func (s *session) turn() (context.Context, int) {
 	if s.polling.Err() != nil {
 		s.polling, s.interrupt = context.WithCancel(s.ctx)
 	}
-	// A partition is full at half of MaxQueued, and no poll brings more than the fullest other one has room for.
+	// A partition is full at half of MaxQueued, and no poll brings more than the fullest of the others has room for.
 	most := 0
 	for _, p := range c.owned {
-		if !p.full {
+		if !p.paused {
 			most = max(most, p.queued)
 		}
 	}
 	return s.polling, max(1, c.cfg.MaxQueued-most)
+}
+
+// patience is how long the poll loop waits for a full partition before it pauses its fetching and goes on without it.
+// Pausing throws away what the client has fetched ahead, so a partition that is only busy must not be paused; everybody
+// else waits along, so a slow one must be.
+const patience = 50 * time.Millisecond
+
+// awaitRoom returns when no partition that is fetched is full.
+func (s *session) awaitRoom() {
+	crowded, polling := s.crowded()
+	if !crowded {
+		return
+	}
+	timeUp := time.NewTimer(patience)
+	defer timeUp.Stop()
+	for crowded {
+		select {
+		case <-s.room:
+			crowded, _ = s.crowded()
+			continue
+		case <-timeUp.C:
+		case <-polling.Done():
+		}
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		for _, p := range s.owned {
+			s.throttle(p)
+		}
+		return
+	}
+}
+
+// crowded reports whether a partition is full although it is fetched, and what ends waiting for it.
+func (s *session) crowded() (bool, context.Context) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, p := range s.owned {
+		if p.full && !p.paused {
+			return true, s.polling
+		}
+	}
+	return false, s.polling
 }
 
 // accept queues what a poll returned and takes note of its errors, without blocking.
@@ -333,7 +378,6 @@ func (s *session) accept(fetches kgo.Fetches) {
 		p.add(f.Records, now)
 		if !p.full && p.queued >= (c.cfg.MaxQueued+1)/2 {
 			p.full = true
-			s.throttle(p)
 		}
 		c.ready(p)
 	})

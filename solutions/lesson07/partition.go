@@ -163,6 +163,10 @@ func (s *session) work() {
 		if p.full && p.queued <= c.cfg.MaxQueued/4 {
 			p.full = false
 			s.throttle(p)
+			select {
+			case s.room <- struct{}{}:
+			default: // it knows
+			}
 		}
 		c.ready(p)
 	}
