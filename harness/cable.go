@@ -23,11 +23,12 @@ type cable struct {
 
 	mu       sync.Mutex
 	deadline time.Time
+	moved    chan struct{} // closed when deadline changes
 	cut      chan struct{} // closed when the network heals; nil while the wire is whole
 }
 
 func newCable(conn net.Conn, p *Process) *cable {
-	return &cable{Conn: conn, p: p, closed: make(chan struct{})}
+	return &cable{Conn: conn, p: p, closed: make(chan struct{}), moved: make(chan struct{})}
 }
 
 // isolate cuts the wire until healed is closed.
@@ -38,10 +39,10 @@ func (c *cable) isolate(healed chan struct{}) {
 	c.Conn.Close() // ends the broker's side and wakes a Read, which then waits in silence
 }
 
-func (c *cable) silence() (healed chan struct{}, deadline time.Time) {
+func (c *cable) silence() (healed, moved chan struct{}, deadline time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.cut, c.deadline
+	return c.cut, c.moved, c.deadline
 }
 
 func (c *cable) Read(b []byte) (int, error) {
@@ -49,28 +50,31 @@ func (c *cable) Read(b []byte) (int, error) {
 	if err == nil || n > 0 {
 		return n, err
 	}
-	healed, deadline := c.silence()
-	if healed == nil {
-		return n, err
-	}
-	var over <-chan time.Time
-	if !deadline.IsZero() {
-		timer := time.NewTimer(time.Until(deadline))
-		defer timer.Stop()
-		over = timer.C
-	}
-	select {
-	case <-healed:
-		return 0, io.EOF
-	case <-c.closed:
-		return 0, net.ErrClosed
-	case <-over:
-		return 0, os.ErrDeadlineExceeded
+	for {
+		healed, moved, deadline := c.silence()
+		if healed == nil {
+			return n, err
+		}
+		over := make(<-chan time.Time)
+		if !deadline.IsZero() {
+			timer := time.NewTimer(time.Until(deadline))
+			defer timer.Stop()
+			over = timer.C
+		}
+		select {
+		case <-healed:
+			return 0, io.EOF
+		case <-c.closed:
+			return 0, net.ErrClosed
+		case <-over:
+			return 0, os.ErrDeadlineExceeded
+		case <-moved: // kgo ends a read by setting its deadline to the past
+		}
 	}
 }
 
 func (c *cable) Write(b []byte) (int, error) {
-	if healed, _ := c.silence(); healed != nil {
+	if healed, _, _ := c.silence(); healed != nil {
 		select {
 		case <-healed:
 			return 0, net.ErrClosed
@@ -80,7 +84,7 @@ func (c *cable) Write(b []byte) (int, error) {
 	}
 	n, err := c.Conn.Write(b)
 	if err != nil {
-		if healed, _ := c.silence(); healed != nil {
+		if healed, _, _ := c.silence(); healed != nil {
 			return len(b), nil
 		}
 	}
@@ -95,6 +99,8 @@ func (c *cable) SetDeadline(t time.Time) error {
 func (c *cable) SetReadDeadline(t time.Time) error {
 	c.mu.Lock()
 	c.deadline = t
+	close(c.moved)
+	c.moved = make(chan struct{})
 	c.mu.Unlock()
 	return c.Conn.SetReadDeadline(t)
 }

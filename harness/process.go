@@ -5,12 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"reflect"
 	"runtime/debug"
 	"slices"
 	"sync"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/kafka-katas/kafka-katas/harness/internal/wire"
 )
 
 // A Runner is a program: it runs until its context ends or it cannot go on.
@@ -77,7 +80,7 @@ func (w *World) Start(name string, build func(p *Process) (Runner, error)) *Proc
 	w.mu.Unlock()
 	w.journal.add(Event{Kind: Started, Process: name})
 	runner, err := p.construct()
-	if err == nil && runner == nil {
+	if err == nil && isNil(runner) {
 		err = &Broken{says("", "%s could not start: its constructor returned neither a program nor an error", name)}
 	}
 	if err != nil {
@@ -96,6 +99,12 @@ func (w *World) Start(name string, build func(p *Process) (Runner, error)) *Proc
 		p.finish(runner.Run(ctx))
 	}()
 	return p
+}
+
+// isNil also knows a nil pointer in an interface, which a constructor with a concrete result easily returns.
+func isNil(r Runner) bool {
+	v := reflect.ValueOf(r)
+	return r == nil || v.Kind() == reflect.Pointer && v.IsNil()
 }
 
 func (p *Process) construct() (r Runner, err error) {
@@ -224,8 +233,13 @@ func (p *Process) AwaitStop() {
 	select {
 	case <-p.done:
 	case <-limit.Done():
+		p.w.atPlaces(true)
+		what := p.w.closing()
+		if what == "" {
+			what = ": does every wait in it look at the context?"
+		}
 		p.w.end(&Stuck{says("a program that does not return when its context ends is killed by its platform, in the middle of its work",
-			"%s had not returned %v after it was asked to stop: does every wait in it look at the context?", p.Name, p.w.o.grace)})
+			"%s had not returned %v after it was asked to stop%s", p.Name, p.w.o.grace, what)})
 	}
 	err := p.Err()
 	p.mu.Lock()
@@ -347,6 +361,7 @@ func (p *Process) Options() []kgo.Opt {
 		kgo.Dialer(p.DialKafka),
 		kgo.ClientID(p.Name),
 		kgo.DisableClientMetrics(),
+		kgo.WithDecompressor(wire.Decompressor()), // kgo's own zstd decoder does not survive a synctest bubble
 	}
 }
 

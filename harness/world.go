@@ -12,6 +12,8 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/kafka-katas/kafka-katas/harness/internal/wire"
 )
 
 // readTimeout bounds what the story itself asks of the cluster.
@@ -322,6 +324,7 @@ func (w *World) Client(opts ...kgo.Opt) *kgo.Client { return w.client(opts...) }
 func (w *World) client(opts ...kgo.Opt) *kgo.Client {
 	c, err := kgo.NewClient(append([]kgo.Opt{
 		kgo.SeedBrokers(w.backend.seeds()...), kgo.Dialer(w.backend.dial), kgo.DisableClientMetrics(), kgo.ClientID("story"),
+		kgo.WithDecompressor(wire.Decompressor()),
 	}, opts...)...)
 	w.arrange(err)
 	return c
