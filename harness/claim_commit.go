@@ -21,8 +21,9 @@ func (g *Group) Drained(topics ...*Topic) Claim {
 			}
 			if at < 0 {
 				b.What = fmt.Sprintf("group %s has committed nothing of %s, which holds %d records", g, w.show(tp), end-begin)
-				if hint := w.silent(); hint != "" {
-					b.What += "; " + hint
+				if name := w.silent(); name != "" {
+					b.What += ", and " + name + " has sent no request to Kafka at all"
+					b.Why = "a client that is made without the options that its process hands out is on another network; one that nobody polls is silent"
 				}
 			} else {
 				b.What = fmt.Sprintf("group %s has committed %s up to offset %d of %d", g, w.show(tp), at, end)
@@ -33,14 +34,14 @@ func (g *Group) Drained(topics ...*Topic) Claim {
 	}
 }
 
-// silent says which living process has never spoken to Kafka: the usual cause is that it does not use its options.
+// silent is the name of a living process that has never spoken to Kafka, or "".
 func (w *World) silent() string {
 	for _, p := range w.live() {
 		p.mu.Lock()
 		n := len(p.requests)
 		p.mu.Unlock()
 		if n == 0 {
-			return fmt.Sprintf("%s has sent no request to Kafka at all: does it give the options it was handed to kgo.NewClient, and poll?", p.Name)
+			return p.Name
 		}
 	}
 	return ""

@@ -35,10 +35,26 @@ func (g *Group) Balanced(members []*Process, topics ...*Topic) Claim {
 			least, most = min(least, n), max(most, n)
 		}
 		if most-least > 1 {
-			return g.unbalanced("group %s is spread unevenly: %s", g, loads(load))
+			return g.unbalanced("group %s is spread unevenly: %s%s", g, loads(load), g.outcasts(members))
 		}
 		return nil
 	}
+}
+
+// outcasts names the members that the coordinator has put out and that have not come back.
+func (g *Group) outcasts(members []*Process) (text string) {
+	for _, p := range members {
+		var last Event
+		for _, e := range g.events(Joined, Refused) {
+			if e.Process == p.Name && (e.Kind == Joined || putOut(e)) {
+				last = e
+			}
+		}
+		if last.Kind == Refused {
+			text += fmt.Sprintf("; the group gave %s up, as it heard at %s: it let no rebalance through, or sent no heartbeats", p.Name, seconds(last.At))
+		}
+	}
+	return text
 }
 
 func loads(load map[string]int) string {
@@ -196,8 +212,10 @@ func (w *World) lastOf(process string, kind Kind) (seen []int) {
 func (g *Group) Member(p *Process) Claim {
 	return func(w *World) error {
 		in := false
-		for _, e := range g.w.journal.Events(By(p.Name), Of(Joined, Left, Expired, Crashed, Stopped, Fenced)) {
-			in = e.Kind == Joined && e.Group == g.Name
+		for _, e := range g.w.journal.Events(By(p.Name), Of(Joined, Left, Expired, Crashed, Stopped, Fenced, Refused)) {
+			if e.Kind != Refused || putOut(e) && e.Group == g.Name {
+				in = e.Kind == Joined && e.Group == g.Name
+			}
 		}
 		if in && p.Alive() {
 			return nil

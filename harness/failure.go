@@ -180,6 +180,9 @@ func shortPackage(pkg string) string {
 	return pkg
 }
 
+// shortestPattern is how much of a test's name must stay for it to mean that test and not any.
+const shortestPattern = 30
+
 // againCommand runs just this test. -run takes a pattern, so the beginning of a long name does as well.
 func againCommand(test, pkg string, room int) string {
 	target := shortPackage(pkg)
@@ -191,7 +194,7 @@ func againCommand(test, pkg string, room int) string {
 	}
 	command := "go test " + target + " -run "
 	name := []rune(test)
-	if fits := room - utf8.RuneCountInString(command); fits > 0 && len(name) > fits {
+	if fits := room - utf8.RuneCountInString(command); fits > shortestPattern && len(name) > fits {
 		for fits > 1 && !unicode.IsUpper(name[fits]) { // up to a word's end
 			fits--
 		}

@@ -1,11 +1,13 @@
 package harness
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 )
 
 // Group is a consumer group, and what can be claimed of it. Its claims take the topics that they are about.
@@ -103,11 +105,15 @@ func (w *World) show(tp TopicPartition) string {
 	return tp.String()
 }
 
+// putOut tells the coordinator's word that a process is no member any more: it has given up on it without being asked.
+func putOut(e Event) bool { return e.Kind == Refused && errors.Is(e.Err, kerr.UnknownMemberID) }
+
 // Owners says who owns each partition by what the coordinator has told the members, crashed ones left out.
 func (g *Group) Owners(topics ...*Topic) map[TopicPartition][]string {
 	owns := map[string][]TopicPartition{}
-	for _, e := range g.w.journal.Events(Of(Assigned, Revoked, Left, Expired, Crashed, Stopped, Fenced)) {
+	for _, e := range g.w.journal.Events(Of(Assigned, Revoked, Left, Expired, Crashed, Stopped, Fenced, Refused)) {
 		switch {
+		case e.Kind == Refused && (!putOut(e) || e.Group != g.Name):
 		case e.Kind == Assigned && e.Group == g.Name:
 			owns[e.Process] = e.Partitions
 		case e.Kind == Revoked && e.Group == g.Name:

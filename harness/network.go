@@ -72,7 +72,7 @@ func (p *Process) Listen(address string) (net.Listener, error) {
 	if p.isDead() {
 		return nil, errCrashed
 	}
-	l, err := p.w.hosts().listen(address)
+	l, err := p.w.hosts().listen(address, p.Name)
 	if err != nil {
 		return nil, err
 	}
@@ -109,6 +109,7 @@ type hostTable struct {
 	backend backend
 	mu      sync.Mutex
 	real    map[string]string
+	who     map[string]string // the last process that listened at an address
 	next    int
 }
 
@@ -117,7 +118,7 @@ const firstHostPort = 20000
 
 func (w *World) hosts() *hostTable { return w.hostTable }
 
-func (h *hostTable) listen(address string) (net.Listener, error) {
+func (h *hostTable) listen(address, process string) (net.Listener, error) {
 	if _, _, err := net.SplitHostPort(address); err != nil {
 		return nil, fmt.Errorf("Listen wants host:port: %w", err)
 	}
@@ -139,14 +140,19 @@ func (h *hostTable) listen(address string) (net.Listener, error) {
 		at = l.Addr().String()
 	}
 	h.real[address] = at
+	h.who[address] = process
 	return &hosted{l, h, address}, nil
 }
 
 func (h *hostTable) dial(ctx context.Context, network, address string) (net.Conn, error) {
 	h.mu.Lock()
 	at, ok := h.real[address]
+	who := h.who[address]
 	h.mu.Unlock()
-	if !ok {
+	switch {
+	case !ok && who != "":
+		return nil, fmt.Errorf("dial %s: connection refused (%s does not listen there any more)", address, who)
+	case !ok:
 		return nil, fmt.Errorf("dial %s: connection refused (nobody listens there in this story)", address)
 	}
 	return h.backend.dial(ctx, network, at)

@@ -41,6 +41,7 @@ type outcome struct {
 	also     []error
 	events   []Event
 	skip     string
+	places   [][2]string
 	points   []lifePoint
 	schedule *Schedule
 	stalled  bool // time stood still: telling it again would cost as much real time again
@@ -61,6 +62,7 @@ func caller() string {
 func begin(t *testing.T, dir string) *spec {
 	t.Helper()
 	mainCalled.check(t)
+	alone(t)
 	firstRed.skip(t)
 	supervise.Begin(t.Name())
 	return &spec{t: t, dir: dir, mine: stacks.Within(dir)}
@@ -81,13 +83,16 @@ func (s *spec) play(o options, story func(*World), schedule *Schedule) outcome {
 	return s.playVirtual(o, story, schedule)
 }
 
+// toDiagnose is kept back of the watchdog's time, so that the verdict is out by the end of it.
+const toDiagnose = 500 * time.Millisecond
+
 // playVirtual tells a story in a bubble. The bubble has a goroutine of its own, so that one whose time stands still can
 // be left behind: the verdict is given and the next tests run.
 func (s *spec) playVirtual(o options, story func(*World), schedule *Schedule) outcome {
 	result := make(chan outcome, 2)
 	stalled := make(chan outcome, 1)
 	var world atomic.Pointer[World]
-	stop := supervise.Watch(o.watchdog, s.mine, func(d stacks.Diagnosis) {
+	stop := supervise.Watch(o.watchdog-toDiagnose, s.mine, func(d stacks.Diagnosis) {
 		out := outcome{err: &Broken{says(d.Why, "%s", d.Sentence)}, stalled: true, schedule: schedule}
 		if w := world.Load(); w != nil {
 			out.events = w.journal.Events()
@@ -129,7 +134,7 @@ func (s *spec) playVirtual(o options, story func(*World), schedule *Schedule) ou
 func (w *World) outcome() outcome {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return outcome{err: w.verdict, also: w.also, events: w.journal.Events(), skip: w.skipped, points: w.points, schedule: w.schedule}
+	return outcome{err: w.verdict, also: w.also, events: w.journal.Events(), skip: w.skipped, points: w.points, schedule: w.schedule, places: w.places}
 }
 
 // leak is the verdict on goroutines that outlive their story. In a story that is red already they are a consequence.
@@ -204,9 +209,9 @@ func (s *spec) report(o options, out outcome) {
 		verdict = "RED"
 	}
 	s.t.Attr("verdict", verdict)
-	hints := failureHints{Also: out.also, Dir: s.dir}
+	hints := failureHints{Also: out.also, Dir: s.dir, Notes: out.places}
 	if out.schedule != nil {
-		hints.Notes = out.schedule.notes()
+		hints.Notes = append(hints.Notes, out.schedule.notes()...)
 		hints.Again = out.schedule.again(s.t.Name(), packagePath(s.dir))
 	}
 	if path := reportPath(s.t.Name()); path != "" {
