@@ -10,8 +10,14 @@ func Keyed(key string) func(Event) bool {
 	return func(e Event) bool { return e.Key == key }
 }
 
-// Happened claims that there is an event that matches every filter; what names it in the failure. A story waits with it
-// for the moment that it wants to disturb.
+// Await lets story time pass until there is an event that matches every filter, and returns the first such event: the
+// moment that the story wants to disturb, or to count from. what names it in the failure.
+func (w *World) Await(what string, filters ...func(Event) bool) Event {
+	w.Until(Happened(what, filters...))
+	return w.journal.Events(filters...)[0]
+}
+
+// Happened claims that there is an event that matches every filter; what names it in the failure.
 func Happened(what string, filters ...func(Event) bool) Claim {
 	return func(w *World) error {
 		if len(w.journal.Events(filters...)) > 0 {
@@ -51,6 +57,7 @@ func punctual(what string, lateness time.Duration, events func() []Event, want [
 			if lateness > 0 {
 				b.What += fmt.Sprintf(", or up to %v later", lateness)
 			}
+			b.Why = "when a thing happens is part of the promise: others plan by it"
 			return &Mistimed{b}
 		}
 		if len(got) < len(want) {

@@ -196,7 +196,10 @@ func (s *spec) report(o options, out outcome) {
 	case out.err == nil && o.red != "":
 		s.t.Errorf("the story is green; it should be red as %s", o.red)
 		return
-	case out.err == nil, o.red != "" && Word(out.err) == o.red:
+	case out.err == nil:
+		return
+	case o.red != "" && Word(out.err) == o.red:
+		s.t.Logf("red, as it should be: %v", out.err)
 		return
 	case o.red != "":
 		s.t.Logf("the story is not red as %s but in another way", o.red)
