@@ -92,7 +92,7 @@ func (s *spec) playVirtual(o options, story func(*World), schedule *Schedule) ou
 	result := make(chan outcome, 2)
 	stalled := make(chan outcome, 1)
 	var world atomic.Pointer[World]
-	stop := supervise.Watch(o.watchdog-toDiagnose, s.mine, func(d stacks.Diagnosis) {
+	stop := supervise.Watch(max(o.watchdog-toDiagnose, o.watchdog/2), s.mine, func(d stacks.Diagnosis) {
 		out := outcome{err: &Broken{says(d.Why, "%s", d.Sentence)}, stalled: true, schedule: schedule}
 		if w := world.Load(); w != nil {
 			out.events = w.journal.Events()
@@ -224,7 +224,11 @@ func (s *spec) report(o options, out outcome) {
 			s.t.Logf("the report could not be written: %v", err)
 		}
 	}
-	s.t.Errorf("\n%s", failure(s.t.Name(), packagePath(s.dir), out.err, out.events, hints))
+	text := failure(s.t.Name(), packagePath(s.dir), out.err, out.events, hints)
+	if out.stalled { // what is left of it would take time and memory from the tests to come, so they get a fresh process
+		supervise.GiveUp(s.t.Name(), verdict, text)
+	}
+	s.t.Errorf("\n%s", text)
 }
 
 var reportFlag = flag.String("report", "", "kata: write the timeline of every red story into this folder, as HTML (also KATA_REPORT)")
