@@ -53,13 +53,3 @@ func (w *World) nextCall() int {
 	w.calls++
 	return w.calls
 }
-
-// Effect runs do unless the process is gone, and journals it: for effects outside Kafka that a spec's fakes have.
-func (p *Process) Effect(text string, do func()) error {
-	if p.isDead() {
-		return errCrashed
-	}
-	p.w.journal.add(Event{Kind: Noted, Process: p.Name, Text: text})
-	do()
-	return nil
-}

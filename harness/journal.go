@@ -31,7 +31,8 @@ const (
 	Committed                 // Group's committed offset of a partition was set to Offset
 	Refused                   // the broker refused a request (Text says which) with Err
 	Produced                  // a record was acknowledged at Offset
-	Called                    // an HTTP exchange over the story's network; Text says what and how it ended
+	Called                    // an exchange with somebody outside; Text says what and how it ended
+	Affected                  // an effect outside Kafka happened to Key; Text names the effect
 	Disturbed                 // the story injected a fault; Text says which
 	Noted                     // the story or the program wrote Text into the journal
 )
@@ -40,7 +41,7 @@ var kindNames = [...]string{
 	Started: "started", Stopping: "stopping", Stopped: "stopped", Crashed: "crashed", Isolated: "isolated", Healed: "healed",
 	Joined: "joined", Assigned: "owns", Revoked: "gave up", Left: "left", Expired: "session expired", Fenced: "fenced",
 	Began: "began", Handled: "handled", Failed: "failed", Committed: "committed", Refused: "refused", Produced: "produced",
-	Called: "called", Disturbed: "disturbed", Noted: "note",
+	Called: "called", Affected: "affected", Disturbed: "disturbed", Noted: "note",
 }
 
 // String is the word that timelines use.

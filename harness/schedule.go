@@ -198,7 +198,7 @@ func parsePoint(text string) (Point, error) {
 		case "after":
 			p.When = After
 		}
-		for r := Handle; r < 100; r++ {
+		for r := Exchange; r < 100; r++ {
 			if r.String() == words[1] && err == nil && n > 0 && p.When != 0 {
 				p.Request = r
 				return p, nil
