@@ -55,6 +55,6 @@ func newRoot() *cobra.Command {
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
-	root.AddCommand(newCheck(), newVersion())
+	root.AddCommand(newCheck(), newHint(), newVersion())
 	return root
 }

@@ -49,3 +49,42 @@ func hasHint(section string) bool {
 	}
 	return false
 }
+
+// Hint is the folded hint of a step, by paragraphs from the vaguest to the most concrete. ok tells whether there is such
+// a step.
+func Hint(readme string, step int) (paragraphs []string, ok bool) {
+	section, ok := stepSections(readme)[step]
+	for _, d := range details.FindAllStringSubmatch(section, -1) {
+		title := summary.FindStringSubmatch(d[1])
+		if title == nil || !strings.Contains(strings.ToLower(title[1]), "hint") {
+			continue
+		}
+		paragraphs = append(paragraphs, paragraphsOf(summary.ReplaceAllString(d[1], ""))...)
+	}
+	return paragraphs, ok
+}
+
+// paragraphsOf splits Markdown at blank lines, but keeps a fenced block with the paragraph before it.
+func paragraphsOf(text string) (out []string) {
+	fenced, open := false, false
+	for line := range strings.Lines(strings.TrimSpace(text) + "\n") {
+		blank := strings.TrimSpace(line) == ""
+		fence := strings.HasPrefix(strings.TrimSpace(line), "```")
+		switch {
+		case blank && !fenced:
+			open = false
+			continue
+		case fence && !fenced && len(out) > 0 && !open:
+			out[len(out)-1] += "\n"
+		case !open && !fenced:
+			out = append(out, "")
+		}
+		out[len(out)-1] += line
+		open = true
+		fenced = fenced != fence
+	}
+	for i := range out {
+		out[i] = strings.TrimRight(out[i], "\n")
+	}
+	return out
+}
