@@ -17,7 +17,8 @@ var errCrashed = errors.New("this process has crashed")
 type cable struct {
 	net.Conn
 	p      *Process
-	kafka  bool // not one of its HTTP connections
+	kafka  bool   // not one of its HTTP connections
+	to     string // the address that was dialled
 	closed chan struct{}
 	once   sync.Once
 

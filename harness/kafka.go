@@ -14,9 +14,14 @@ func (k Kafka) MoveCoordinator(g *Group) {
 	k.w.journal.add(Event{Kind: Disturbed, Group: g.Name, Text: fmt.Sprintf("the coordinator of %s moved", g)})
 }
 
-// StopBroker takes one broker out of the cluster; the others take its partitions and groups over.
+// StopBroker takes one broker out of the cluster: connections to it break, and the others take its partitions and
+// groups over.
 func (k Kafka) StopBroker(id int32) {
-	k.w.arrange(k.w.backend.stopBroker(id))
+	address, err := k.w.backend.stopBroker(id)
+	k.w.arrange(err)
+	for _, p := range k.w.live() {
+		p.unplugKafka(address)
+	}
 	k.w.journal.add(Event{Kind: Disturbed, Text: fmt.Sprintf("broker %d stopped", id)})
 }
 
@@ -31,7 +36,7 @@ func (k Kafka) Down() {
 	if k.setDown(true) {
 		k.w.journal.add(Event{Kind: Disturbed, Text: "Kafka is down"})
 		for _, p := range k.w.live() {
-			p.unplugAll()
+			p.unplugKafka("")
 		}
 	}
 }
@@ -57,12 +62,12 @@ func (w *World) outage() bool {
 	return w.down
 }
 
-// unplugAll breaks the process's connections to Kafka; its own servers go on.
-func (p *Process) unplugAll() {
+// unplugKafka breaks the process's connections to the broker at that address, or to all; its own servers go on.
+func (p *Process) unplugKafka(address string) {
 	p.mu.Lock()
 	var cables []*cable
 	for c := range p.cables {
-		if c.kafka {
+		if c.kafka && (address == "" || c.to == address) {
 			cables = append(cables, c)
 		}
 	}

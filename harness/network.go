@@ -50,7 +50,7 @@ func (p *Process) plug(ctx context.Context, network, address string, kafka bool,
 		return nil, err
 	}
 	c := newCable(conn, p)
-	c.kafka = kafka
+	c.kafka, c.to = kafka, address
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.dead || p.healed != nil {

@@ -18,6 +18,7 @@ type options struct {
 	cluster  []kfake.Opt
 	fakeOnly string
 	red      string
+	begins   time.Time
 }
 
 func defaults() options {

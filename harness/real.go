@@ -146,8 +146,8 @@ type errNotReal struct{ what string }
 
 func (e errNotReal) Error() string { return e.what }
 
-func (r *real) stopBroker(int32) error  { return errNotReal{"it stops a broker"} }
-func (r *real) startBroker(int32) error { return errNotReal{"it starts a broker"} }
+func (r *real) stopBroker(int32) (string, error) { return "", errNotReal{"it stops a broker"} }
+func (r *real) startBroker(int32) error          { return errNotReal{"it starts a broker"} }
 
 func (r *real) outlive(context.Context, ghost) {}
 

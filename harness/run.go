@@ -110,6 +110,9 @@ func (s *spec) playVirtual(o options, story func(*World), schedule *Schedule) ou
 			result <- out
 		}()
 		synctest.Test(s.t, func(t *testing.T) {
+			if !o.begins.IsZero() {
+				time.Sleep(time.Until(o.begins))
+			}
 			backend, err := newVirtual(o)
 			if err != nil {
 				out.err = fmt.Errorf("the fake cluster did not start: %w", err)

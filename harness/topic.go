@@ -130,6 +130,17 @@ func (t *Topic) Drop() {
 	t.w.journal.add(Event{Kind: Disturbed, Topic: t.Name, Text: t.name + " was deleted"})
 }
 
+// Leader is the broker that leads a partition.
+func (t *Topic) Leader(partition int32) int32 {
+	details, err := t.w.admin().ListTopics(t.w.ctx, t.Name)
+	t.w.arrange(err)
+	p, ok := details[t.Name].Partitions[partition]
+	if !ok {
+		t.w.arrange(fmt.Errorf("there is no partition %s/%d", t.name, partition))
+	}
+	return p.Leader
+}
+
 // MoveLeader moves a partition's leader to another broker.
 func (t *Topic) MoveLeader(partition int32) {
 	t.w.arrange(t.w.backend.moveLeader(t.w.ctx, t.Name, partition))

@@ -70,7 +70,15 @@ func (v *virtual) moveLeader(_ context.Context, topic string, partition int32) e
 	if old < 0 {
 		return fmt.Errorf("there is no partition %s/%d", topic, partition)
 	}
-	return v.cluster.MoveTopicPartition(topic, partition, (old+1)%int32(v.brokers))
+	for next := range int32(v.brokers) {
+		if v.cluster.MoveTopicPartition(topic, partition, (old+1+next)%int32(v.brokers)) == nil { // not to a stopped one
+			break
+		}
+	}
+	if v.cluster.LeaderFor(topic, partition) == old {
+		return fmt.Errorf("the leader of %s/%d stays at broker %d: there is no other", topic, partition, old)
+	}
+	return nil
 }
 
 // moveCoordinator rehashes until the group's coordinator is another one: kfake moves all of them at once, at random.
@@ -88,7 +96,9 @@ func (v *virtual) moveCoordinator(_ context.Context, group string) error {
 	return fmt.Errorf("the coordinator of %s stays at broker %d", group, old)
 }
 
-func (v *virtual) stopBroker(id int32) error { return v.cluster.RemoveNode(id) }
+func (v *virtual) stopBroker(id int32) (address string, err error) {
+	return fmt.Sprintf("127.0.0.1:%d", firstPort+id), v.cluster.RemoveNode(id)
+}
 
 func (v *virtual) startBroker(id int32) error {
 	_, _, err := v.cluster.AddNode(id, firstPort+int(id))
