@@ -118,7 +118,7 @@ func DefaultConfig() Config {
 		DrainTimeout:      30 * time.Second,
 		RetryAfter:        time.Second,
 		CommitInterval:    time.Second,
-		MaxQueued:         1000,
+		MaxQueued:         5000,
 		StallAfter:        5 * time.Minute,
 		MetadataMaxAge:    time.Minute,
 		ErrorSamples:      5,

@@ -371,7 +371,7 @@ func (s *session) accept(fetches kgo.Fetches) {
 	defer c.mu.Unlock()
 	fetches.EachPartition(func(f kgo.FetchTopicPartition) {
 		p := c.owned[topicPartition{f.Topic, f.Partition}]
-		if p == nil || p.retired || len(f.Records) == 0 {
+		if p == nil || p.retired.Load() || len(f.Records) == 0 {
 			return // given up since it was fetched: its next owner gets these
 		}
 		p.HighWatermark = max(p.HighWatermark, f.HighWatermark)

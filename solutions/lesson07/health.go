@@ -68,17 +68,23 @@ func (c *Consumer) check(name string, affects ops.Aspect, err error, now time.Ti
 // wedged names the partition whose handler has been busy with one record for too long. Being a member says nothing of
 // it: the client's heartbeats go on without us.
 func (c *Consumer) wedged(now time.Time) error {
+	if c.session != nil {
+		c.session.countAll()
+	}
 	var worst *partition
 	for _, p := range c.owned {
-		if p.state == working && (worst == nil || p.begun.Before(worst.begun)) {
+		if p.state == working && p.queued > 0 && (worst == nil || p.busySince().Before(worst.busySince())) {
 			worst = p
 		}
 	}
-	if worst == nil || now.Sub(worst.begun) < c.cfg.StallAfter {
+	if worst == nil {
 		return nil
 	}
-	r, _ := worst.first()
-	return fmt.Errorf("%s: the handler has been at offset %d for %v", worst, r.Offset, now.Sub(worst.begun))
+	busy := now.Sub(worst.busySince())
+	if busy < c.cfg.StallAfter {
+		return nil
+	}
+	return fmt.Errorf("%s: the handler has been at offset %d for %v", worst, worst.first().Offset, busy)
 }
 
 // Pause stops fetching. Membership, the records in hand and their commits go on.

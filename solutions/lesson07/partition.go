@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime/debug"
+	"sync/atomic"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -28,16 +29,16 @@ type partition struct {
 	batches []batch // records that are not done with, the one in work first
 	queued  int     // how many
 	done    kgo.EpochOffset
-	full    bool // enough is queued
 	placed  bool // where to start is known
+	full    bool // enough is queued
 	failing bool // fetching it failed a moment ago
 	paused  bool // for either, the client does not fetch it
 
 	state   state
-	begun   time.Time     // when the handler got the record in work
+	run     run
 	tries   int           // failed attempts at the first record
 	retry   *time.Timer   // when backing off
-	retired bool          // nothing more is handed out
+	retired atomic.Bool   // nothing more is handed out; set under the lock
 	idle    chan struct{} // closed when a retired partition's last call returned
 	next    *partition    // in the line
 }
@@ -57,6 +58,43 @@ const (
 	backingOff              // waits before the next attempt
 )
 
+// A run is the records that a worker hands over before it takes the lock again. Each is published as it is done, so
+// that whoever holds the lock can count it at once, although the worker may be busy with the next one for hours.
+type run struct {
+	records []*kgo.Record
+	begun   time.Time
+	ended   [runLength]time.Duration // after begun: reading the time is the dearest thing here, and this is half of it
+	done    atomic.Int32             // how many records are done, by the worker
+	counted int32                    // how many are counted, under the lock
+}
+
+// A run ends when its partition has been served for long enough while others wait.
+const (
+	runLength = 128
+	runTime   = time.Millisecond
+)
+
+// start begins a run with what is left of the first batch.
+func (p *partition) start(now time.Time) {
+	p.state = working
+	records := p.batches[0].records
+	p.run.records = records[:min(len(records), runLength)]
+	p.run.begun = now
+	p.run.counted = 0
+	p.run.done.Store(0)
+	if p.tries > 0 {
+		p.Retried++
+	}
+}
+
+// busySince is when the handler got the record in work.
+func (p *partition) busySince() time.Time {
+	if n := p.run.done.Load(); n > 0 {
+		return p.run.begun.Add(p.run.ended[n-1])
+	}
+	return p.run.begun
+}
+
 // add appends polled records. It never blocks: the poll loop serves every partition.
 func (p *partition) add(records []*kgo.Record, now time.Time) {
 	p.batches = append(p.batches, batch{records, now})
@@ -64,28 +102,53 @@ func (p *partition) add(records []*kgo.Record, now time.Time) {
 	p.received(records)
 }
 
-// first is the record that comes next, and when it was polled.
-func (p *partition) first() (*kgo.Record, time.Time) { return p.batches[0].records[0], p.batches[0].at }
+// first is the record that comes next, or is in work.
+func (p *partition) first() *kgo.Record { return p.batches[0].records[0] }
 
-// finish drops the first record as done with.
-func (p *partition) finish(now time.Time) {
+// count takes note of what the run of p has done since it was last counted.
+func (s *session) count(p *partition) {
+	if p.state != working {
+		return
+	}
+	done := p.run.done.Load()
+	n := int(done - p.run.counted)
+	if n == 0 {
+		return
+	}
 	b := &p.batches[0]
-	p.done = kgo.EpochOffset{Epoch: b.records[0].LeaderEpoch, Offset: b.records[0].Offset + 1}
-	b.records[0] = nil // what is done with must not stay in memory until the batch is
-	if b.records = b.records[1:]; len(b.records) == 0 {
+	queued := p.run.begun.Sub(b.at)
+	for _, ended := range p.run.ended[p.run.counted:done] {
+		s.latency.add(queued + ended)
+	}
+	p.run.counted = done
+	last := b.records[n-1]
+	p.done = kgo.EpochOffset{Epoch: last.LeaderEpoch, Offset: last.Offset + 1}
+	p.LastProgress = p.run.begun.Add(p.run.ended[done-1])
+	clear(b.records[:n]) // what is done with must not stay in memory until the batch is
+	if b.records = b.records[n:]; len(b.records) == 0 {
 		p.batches[0] = batch{}
 		p.batches = p.batches[1:]
 	}
-	p.queued--
+	p.queued -= n
 	p.tries = 0
-	p.Processed++
-	p.InFlight--
-	p.LastProgress = now
+	p.Processed += int64(n)
+	p.InFlight -= int64(n)
+	s.progressed()
+}
+
+// countAll counts the runs that are under way.
+func (s *session) countAll() {
+	for _, p := range s.owned {
+		s.count(p)
+	}
 }
 
 // line is the partitions that wait for a worker, first come first served. A partition rejoins it behind the others after
-// every record, so that none with a long queue keeps the rest waiting.
-type line struct{ head, tail *partition }
+// every run, so that none with a long queue keeps the rest waiting.
+type line struct {
+	head, tail *partition
+	length     atomic.Int32
+}
 
 func (l *line) push(p *partition) {
 	if l.tail == nil {
@@ -94,6 +157,7 @@ func (l *line) push(p *partition) {
 		l.tail.next = p
 	}
 	l.tail = p
+	l.length.Add(1)
 }
 
 func (l *line) pop() *partition {
@@ -102,12 +166,13 @@ func (l *line) pop() *partition {
 		l.tail = nil
 	}
 	p.next = nil
+	l.length.Add(-1)
 	return p
 }
 
 // ready puts p in line if it has something to do and nothing else keeps it.
 func (c *Consumer) ready(p *partition) {
-	if p.state == resting && p.queued > 0 && !p.retired {
+	if p.state == resting && p.queued > 0 && !p.retired.Load() {
 		p.state = inLine
 		c.line.push(p)
 		if c.idlers > 0 {
@@ -132,31 +197,24 @@ func (s *session) work() {
 			break
 		}
 		p := c.line.pop()
-		if p.retired {
+		if p.retired.Load() {
 			p.state = resting
 			continue
 		}
-		p.state = working
-		p.begun = now
-		if p.tries > 0 {
-			p.Retried++
-		}
-		record, polled := p.first()
+		p.start(now)
+		s.progressed() // soon; nobody will say so while the run lasts
 		c.mu.Unlock()
 
-		err := c.attempt(p.ctx, record)
+		err := c.handOver(p)
 
 		now = time.Now()
 		c.mu.Lock()
+		s.count(p)
 		p.state = resting
-		if err == nil {
-			p.finish(now)
-			c.latency.add(now.Sub(polled))
-			s.progressed()
-		} else if p.ctx.Err() == nil { // being told to stop is no failure
-			s.failed(p, record, err, now)
+		if err != nil && p.ctx.Err() == nil { // being told to stop is no failure
+			s.failed(p, p.first(), err, now)
 		}
-		if p.retired && p.idle != nil {
+		if p.retired.Load() && p.idle != nil {
 			close(p.idle)
 			p.idle = nil
 		}
@@ -173,16 +231,30 @@ func (s *session) work() {
 	c.mu.Unlock()
 }
 
-// attempt calls the handler. A panic costs one attempt, not the process and all its other partitions.
-func (c *Consumer) attempt(ctx context.Context, r *kgo.Record) (err error) {
+// handOver gives the records of a run to the handler, one after the other. It ends early with the handler's first error,
+// and when others have waited for long enough. A panic costs one attempt, not the process and all its other partitions.
+func (c *Consumer) handOver(p *partition) (err error) {
+	r := &p.run
 	defer func() {
 		if v := recover(); v != nil {
 			err = &panicError{v}
-			slog.Error("handler panicked", "group", c.cfg.Group, "topic", r.Topic, "partition", r.Partition, "offset", r.Offset,
-				"panic", redact(fmt.Sprint(v), r), "stack", string(debug.Stack()))
+			record := r.records[r.done.Load()]
+			slog.Error("handler panicked", "group", c.cfg.Group, "topic", record.Topic, "partition", record.Partition,
+				"offset", record.Offset, "panic", redact(fmt.Sprint(v), record), "stack", string(debug.Stack()))
 		}
 	}()
-	return c.handle(ctx, r)
+	for i, record := range r.records {
+		if err := c.handle(p.ctx, record); err != nil {
+			return err
+		}
+		ended := time.Since(r.begun)
+		r.ended[i] = ended
+		r.done.Store(int32(i + 1))
+		if p.retired.Load() || ended >= runTime && c.line.length.Load() > 0 {
+			return nil
+		}
+	}
+	return nil
 }
 
 // failed takes note of a failed attempt, and lets p wait for the next one.
@@ -196,14 +268,14 @@ func (s *session) failed(p *partition, r *kgo.Record, err error, now time.Time) 
 	p.Failed++
 	c.failures.add(err, r, now)
 	c.alarm.fail(now)
-	if p.retired {
+	if p.retired.Load() {
 		return
 	}
 	p.state = backingOff
 	p.retry = time.AfterFunc(c.cfg.RetryAfter, func() {
 		c.mu.Lock()
 		defer c.mu.Unlock()
-		if !p.retired {
+		if !p.retired.Load() {
 			p.state = resting
 			c.ready(p)
 		}
@@ -274,7 +346,7 @@ func (s *session) retire(owned []*partition, grace time.Duration, cause error) {
 	var busy []<-chan struct{}
 	c.mu.Lock()
 	for _, p := range owned {
-		p.retired = true
+		p.retired.Store(true)
 		if p.retry != nil {
 			p.retry.Stop()
 		}

@@ -212,9 +212,21 @@ func (s *session) commitRegularly() {
 			ctx, cancel := context.WithTimeout(s.base, s.commitTimeout())
 			err := s.commit(ctx, s.all())
 			cancel()
-			again = err != nil // the next one takes it along; consumption goes on
+			// What a commit could not do, and what a run that is under way gets done, the next one takes along.
+			again = err != nil || s.busy()
 		}
 	}
+}
+
+func (s *session) busy() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, p := range s.owned {
+		if p.state == working {
+			return true
+		}
+	}
+	return false
 }
 
 // commitFinally commits what is done on retired partitions: the last chance to, so it is tried until time is up.
@@ -293,6 +305,7 @@ func (s *session) due(owned []*partition) map[string]map[int32]kgo.EpochOffset {
 	defer s.mu.Unlock()
 	due := map[string]map[int32]kgo.EpochOffset{}
 	for _, p := range owned {
+		s.count(p)
 		if s.owned[p.topicPartition] != p || p.done.Offset <= p.Committed {
 			continue
 		}

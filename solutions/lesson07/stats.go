@@ -32,6 +32,9 @@ func (c *Consumer) Stats() ops.Stats {
 	c.mu.Lock()
 	now := time.Now()
 	c.alarm.advance(now)
+	if c.session != nil {
+		c.session.countAll()
+	}
 	s := ops.Stats{
 		Since:    c.since,
 		At:       now,
@@ -67,6 +70,9 @@ func (c *Consumer) ResetStats() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.since = time.Now()
+	if c.session != nil {
+		c.session.countAll()
+	}
 	for _, t := range c.tallies {
 		t.Counts = ops.Counts{Received: t.InFlight, InFlight: t.InFlight}
 	}
