@@ -52,8 +52,12 @@ type (
 // Word is the delivery word of a breach, as it stands at the head of a failure: "LOST", "COMMITTED TOO EARLY".
 // It is "" for an error that is no breach.
 func Word(err error) string {
-	for _, w := range words {
-		if w.is(err) {
+	said, ok := breachIn(err)
+	if !ok {
+		return ""
+	}
+	for _, w := range words { // of several breaches the first speaks, as in BreachOf
+		if w.is(said) {
 			return w.word
 		}
 	}
@@ -115,14 +119,20 @@ func (e *Broken) Error() string              { return e.sentence("BROKEN") }
 
 // BreachOf returns what err says of the broken promise, or nil if err is no breach.
 func BreachOf(err error) *Breach {
-	var b interface {
-		error
-		breach() *Breach
-	}
-	if errors.As(err, &b) {
-		return b.breach()
+	if said, ok := breachIn(err); ok {
+		return said.breach()
 	}
 	return nil
+}
+
+type breach interface {
+	error
+	breach() *Breach
+}
+
+func breachIn(err error) (b breach, ok bool) {
+	ok = errors.As(err, &b)
+	return b, ok
 }
 
 // says builds a breach's sentence.

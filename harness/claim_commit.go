@@ -59,10 +59,15 @@ func (g *Group) CommitSafe(topics ...*Topic) Claim {
 		for r, seqs := range g.handled() {
 			handledAt[r] = seqs[0]
 		}
+		exists := w.records()
 		committed := map[TopicPartition]Event{}
 		for _, e := range g.events(Committed) {
 			tp := e.TopicPartition()
-			if !of[tp] || e.Process == "" {
+			if !of[tp] {
+				continue
+			}
+			if e.Process == "" { // an operator's word goes
+				committed[tp] = e
 				continue
 			}
 			from := g.begin(tp)
@@ -78,7 +83,7 @@ func (g *Group) CommitSafe(topics ...*Topic) Claim {
 			}
 			for o := from; o < e.Offset; o++ {
 				r := record{tp, o}
-				if seq, ok := handledAt[r]; ok && seq < e.Sent {
+				if seq, ok := handledAt[r]; ok && seq < e.Sent || !exists.at(r) {
 					continue
 				}
 				return &CommittedTooEarly{Breach{

@@ -12,15 +12,44 @@ func (g *Group) handled() map[record][]int {
 	return out
 }
 
+// records are the offsets that hold one, by the journal. Not every offset does: the end of a transaction takes one as well.
+type records map[TopicPartition]*known
+
+type known struct {
+	offsets map[int64]bool
+	end     int64
+}
+
+func (w *World) records() records {
+	out := records{}
+	for _, e := range w.journal.Events(Of(Produced)) {
+		k := out[e.TopicPartition()]
+		if k == nil {
+			k = &known{offsets: map[int64]bool{}}
+			out[e.TopicPartition()] = k
+		}
+		k.offsets[e.Offset] = true
+		k.end = max(k.end, e.Offset+1)
+	}
+	return out
+}
+
+// at says whether there may be a record: it is known, or lies where the journal knows nothing.
+func (all records) at(r record) bool {
+	k := all[r.TopicPartition]
+	return k == nil || r.offset >= k.end || k.offsets[r.offset]
+}
+
 // Handled claims that every record of the topics was handled at least once.
 func (g *Group) Handled(topics ...*Topic) Claim {
 	return func(w *World) error {
 		handled := g.handled()
+		exists := w.records()
 		var first *record
 		missing := 0
 		for _, tp := range partitions(topics) {
 			for o := g.begin(tp); o < g.w.topicNamed(tp.Topic).End(tp.Partition); o++ {
-				if r := (record{tp, o}); len(handled[r]) == 0 {
+				if r := (record{tp, o}); len(handled[r]) == 0 && exists.at(r) {
 					if first == nil {
 						first = &r
 					}
@@ -136,7 +165,8 @@ func (g *Group) InOrder(topics ...*Topic) Claim {
 		}
 		next := map[TopicPartition]int64{} // the lowest offset that was not handled yet
 		done := map[record]bool{}
-		working := map[TopicPartition]Event{}
+		begun := map[record]Event{} // the last word on it: Began or Failed
+		exists := w.records()
 		for _, e := range g.events(Began, Handled, Failed) {
 			tp := e.TopicPartition()
 			if !of[tp] {
@@ -145,26 +175,33 @@ func (g *Group) InOrder(topics ...*Topic) Claim {
 			if _, ok := next[tp]; !ok {
 				next[tp] = g.begin(tp)
 			}
+			for r := (record{tp, next[tp]}); done[r] || r.offset < e.Offset && !exists.at(r); r.offset++ {
+				next[tp] = r.offset + 1
+			}
 			switch e.Kind {
 			case Began:
 				if e.Offset > next[tp] {
-					seen := append(w.about(tp, next[tp]), e.Seq)
-					verb := "had not been begun"
-					if b, ok := working[tp]; ok && b.Offset == next[tp] {
-						verb, seen = "was still in work", append(seen, b.Seq, e.Seq)
+					seen, verb := w.about(tp, next[tp]), "had not been begun"
+					switch before := begun[record{tp, next[tp]}]; before.Kind {
+					case Began:
+						seen, verb = append(seen, before.Seq), "was still in work"
+						if before.Process != e.Process {
+							verb = "had been begun and not handled"
+						}
+					case Failed:
+						seen, verb = append(seen, before.Seq), "had failed"
 					}
 					return &Reordered{Breach{
 						What: fmt.Sprintf("%s was begun at %s by %s when offset %d %s", w.record(record{tp, e.Offset}), seconds(e.At), e.Process, next[tp], verb),
 						Why:  "Kafka keeps the order of a partition; a consumer that hands records on out of order takes it away from everyone behind it",
-						Seen: seen,
+						Seen: append(seen, e.Seq),
 					}}
 				}
-				working[tp] = e
+				begun[record{tp, e.Offset}] = e
+			case Failed:
+				begun[record{tp, e.Offset}] = e
 			case Handled:
 				done[record{tp, e.Offset}] = true
-				for done[record{tp, next[tp]}] {
-					next[tp]++
-				}
 			}
 		}
 		return nil

@@ -2,6 +2,7 @@ package harness
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -125,38 +126,47 @@ func (g *Group) OneAtATime(topics ...*Topic) Claim {
 		for _, tp := range partitions(topics) {
 			of[tp] = true
 		}
-		working := map[TopicPartition]map[int]Event{}
+		working := map[int]Event{} // by call
 		for _, e := range w.journal.Events(Of(Began, Handled, Failed, Crashed)) {
-			tp := e.TopicPartition()
 			switch {
 			case e.Kind == Crashed:
-				for _, calls := range working {
-					for call, b := range calls {
-						if b.Process == e.Process {
-							delete(calls, call)
-						}
-					}
-				}
-			case e.Group != g.Name || !of[tp]:
+				maps.DeleteFunc(working, func(_ int, b Event) bool { return b.Process == e.Process })
+			case e.Group != g.Name || !of[e.TopicPartition()]:
 			case e.Kind == Began:
-				for _, b := range working[tp] {
-					return &Overlapped{Breach{
-						What: fmt.Sprintf("%s was begun at %s by %s when %s still had offset %d of it in work, since %s",
-							w.record(record{tp, e.Offset}), seconds(e.At), e.Process, other(b, e), b.Offset, seconds(b.At)),
-						Why:  "two that work on one partition at once overtake each other, and what the slower one writes last wins",
-						Seen: []int{b.Seq, e.Seq},
-					}}
+				if b, ok := overlapping(working, e); ok {
+					return w.overlapped(b, e)
 				}
-				if working[tp] == nil {
-					working[tp] = map[int]Event{}
-				}
-				working[tp][e.Call] = e
+				working[e.Call] = e
 			default:
-				delete(working[tp], e.Call)
+				delete(working, e.Call)
 			}
 		}
 		return nil
 	}
+}
+
+// overlapping finds the oldest work in hand on the same partition or the same key.
+func overlapping(working map[int]Event, e Event) (oldest Event, ok bool) {
+	for _, b := range working {
+		same := b.TopicPartition() == e.TopicPartition() || b.Key != "" && b.Key == e.Key
+		if same && (!ok || b.Seq < oldest.Seq) {
+			oldest, ok = b, true
+		}
+	}
+	return oldest, ok
+}
+
+func (w *World) overlapped(b, e Event) error {
+	held := fmt.Sprintf("offset %d of it", b.Offset)
+	if b.TopicPartition() != e.TopicPartition() {
+		held = fmt.Sprintf("%s offset %d (key %s)", w.show(b.TopicPartition()), b.Offset, b.Key)
+	}
+	return &Overlapped{Breach{
+		What: fmt.Sprintf("%s was begun at %s by %s when %s still had %s in work, since %s",
+			w.record(record{e.TopicPartition(), e.Offset}), seconds(e.At), e.Process, other(b, e), held, seconds(b.At)),
+		Why:  "two that work on one partition or key at once overtake each other, and what the slower one writes last wins",
+		Seen: []int{b.Seq, e.Seq},
+	}}
 }
 
 func other(b, e Event) string {
@@ -212,9 +222,9 @@ func (w *World) lastOf(process string, kind Kind) (seen []int) {
 func (g *Group) Member(p *Process) Claim {
 	return func(w *World) error {
 		in := false
-		for _, e := range g.w.journal.Events(By(p.Name), Of(Joined, Left, Expired, Crashed, Stopped, Fenced, Refused)) {
-			if e.Kind != Refused || putOut(e) && e.Group == g.Name {
-				in = e.Kind == Joined && e.Group == g.Name
+		for _, e := range g.memberships() {
+			if e.Process == p.Name && e.Kind != Assigned && e.Kind != Revoked {
+				in = e.Kind == Joined
 			}
 		}
 		if in && p.Alive() {

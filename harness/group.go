@@ -108,17 +108,29 @@ func (w *World) show(tp TopicPartition) string {
 // putOut tells the coordinator's word that a process is no member any more: it has given up on it without being asked.
 func putOut(e Event) bool { return e.Kind == Refused && errors.Is(e.Err, kerr.UnknownMemberID) }
 
+// memberships are the events that say who is in this group and owns what. A process ends in all its groups at once.
+func (g *Group) memberships() []Event {
+	return g.w.journal.Events(func(e Event) bool {
+		switch e.Kind {
+		case Crashed, Stopped:
+			return true
+		case Joined, Assigned, Revoked, Left, Expired, Fenced:
+			return e.Group == g.Name
+		}
+		return putOut(e) && e.Group == g.Name
+	})
+}
+
 // Owners says who owns each partition by what the coordinator has told the members, crashed ones left out.
 func (g *Group) Owners(topics ...*Topic) map[TopicPartition][]string {
 	owns := map[string][]TopicPartition{}
-	for _, e := range g.w.journal.Events(Of(Assigned, Revoked, Left, Expired, Crashed, Stopped, Fenced, Refused)) {
-		switch {
-		case e.Kind == Refused && (!putOut(e) || e.Group != g.Name):
-		case e.Kind == Assigned && e.Group == g.Name:
+	for _, e := range g.memberships() {
+		switch e.Kind {
+		case Joined:
+		case Assigned:
 			owns[e.Process] = e.Partitions
-		case e.Kind == Revoked && e.Group == g.Name:
+		case Revoked:
 			owns[e.Process] = slices.DeleteFunc(slices.Clone(owns[e.Process]), func(tp TopicPartition) bool { return slices.Contains(e.Partitions, tp) })
-		case e.Kind == Assigned || e.Kind == Revoked: // of another group
 		default:
 			delete(owns, e.Process)
 		}
