@@ -30,6 +30,30 @@ func Conserved(what string, count func() Flow) Claim {
 	}
 }
 
+// Once claims that a list names each of these exactly once, and nothing else, in any order: what the program's own store
+// holds, or what its API returns. Effects that a story's fakes have are judged by [Effects.Once].
+func Once(what string, list func() []string, want ...string) Claim {
+	return func(*World) error {
+		times := map[string]int{}
+		for _, name := range list() {
+			times[name]++
+		}
+		for _, name := range want {
+			switch n := times[name]; {
+			case n == 0:
+				return &Lost{Breach{What: fmt.Sprintf("%s is not among the %s", name, what), Why: "what was asked for and is not there is lost, however well the offsets look"}}
+			case n > 1:
+				return &Duplicated{Breach{What: fmt.Sprintf("%s is among the %s %d times", name, what, n), Why: "Kafka delivers at least once; what must happen once has to recognise what it has done already"}}
+			}
+			delete(times, name)
+		}
+		for name := range times {
+			return &Misrouted{Breach{What: fmt.Sprintf("%s is among the %s; nothing in this story asks for it", name, what)}}
+		}
+		return nil
+	}
+}
+
 // Rate claims that the process sent at most perRecord requests of a kind for each record that it handled; up to allowed
 // requests in all are free, since joining and leaving cost some.
 func (p *Process) Rate(r Request, perRecord float64, allowed int) Claim {

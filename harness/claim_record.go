@@ -60,23 +60,23 @@ func (t *Topic) holdsOf(want, got []*kgo.Record) error {
 		switch {
 		case len(there) > len(asked):
 			return &Duplicated{t.says(there[len(asked)-1:len(asked)+1], "a reader of the topic cannot know that it is the same again",
-				"%s stands in it %d times; it should be %d", t.describe(wanted), len(there), len(asked))}
+				"%s holds %s %d times; it should be %d", t, describe(wanted), len(there), len(asked))}
 		case len(there) < len(asked) && stranger >= 0:
 			return &Misrouted{t.says(got[stranger:stranger+1], "whoever reads the topic acts on what is in it, not on what was meant",
-				"%s at offset %d: %s", t.describe(got[stranger]), got[stranger].Offset, difference(wanted, got[stranger]))}
+				"in %s %s", t.at(got[stranger]), difference(wanted, got[stranger]))}
 		case len(there) < len(asked):
 			return &Lost{t.says(nil, "what no reader of the topic can see has not been written, however well the offsets look",
-				"%s is not in it", t.describe(wanted))}
+				"%s does not hold %s", t, describe(wanted))}
 		}
 	}
 	if stranger >= 0 {
 		return &Misrouted{t.says(got[stranger:stranger+1], "whoever reads the topic acts on it",
-			"%s is in it at offset %d; nothing in this story asks for it", t.describe(got[stranger]), got[stranger].Offset)}
+			"%s is in %s; nothing in this story asks for it", describe(got[stranger]), t.at(got[stranger]))}
 	}
 	for i := range want {
 		if difference(want[i], got[i]) != "" {
 			return &Reordered{t.says(got[i:i+1], "Kafka keeps the order of a key; who writes out of order takes it away from everyone behind",
-				"%s has value %s at place %d among those of its key; %s should be there", t.describe(got[i]), show(got[i].Value), i+1, show(want[i].Value))}
+				"%s is in %s where %s should be", describe(got[i]), t.at(got[i]), describe(want[i]))}
 		}
 	}
 	return nil
@@ -93,11 +93,14 @@ func (t *Topic) says(about []*kgo.Record, why, format string, args ...any) Breac
 	return b
 }
 
-func (t *Topic) describe(r *kgo.Record) string {
-	if len(r.Key) == 0 {
-		return fmt.Sprintf("%s, a record without key", t)
-	}
-	return fmt.Sprintf("%s, key %s", t, r.Key)
+// at names a record of the topic by its place.
+func (t *Topic) at(r *kgo.Record) string {
+	return t.w.record(record{TopicPartition{t.Name, r.Partition}, r.Offset})
+}
+
+// describe names a record by its content.
+func describe(r *kgo.Record) string {
+	return fmt.Sprintf("%s: %s", show(r.Key), show(r.Value))
 }
 
 // difference says in what the record is not the wanted one: "" if it is.

@@ -2,12 +2,18 @@ package harness
 
 import (
 	"fmt"
+	"strings"
 	"time"
 )
 
 // Keyed keeps events of records with this key.
 func Keyed(key string) func(Event) bool {
 	return func(e Event) bool { return e.Key == key }
+}
+
+// Saying keeps events whose text contains this.
+func Saying(text string) func(Event) bool {
+	return func(e Event) bool { return strings.Contains(e.Text, text) }
 }
 
 // Await lets story time pass until there is an event that matches every filter, and returns the first such event: the
