@@ -228,7 +228,7 @@ func (s *spec) report(o options, out outcome) {
 		}
 	}
 	text := failure(s.t.Name(), packagePath(s.dir), out.err, out.events, hints)
-	if out.stalled { // what is left of it would take time and memory from the tests to come, so they get a fresh process
+	if out.stalled && supervise.Restarts() { // what is left of it would take time and memory from the tests to come, so they get a fresh process
 		supervise.GiveUp(s.t.Name(), verdict, text)
 	}
 	s.t.Errorf("\n%s", text)
