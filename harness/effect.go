@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 )
 
 // Effects are what happens outside Kafka under one name, each with a key: mails sent, accounts debited, calls that a
@@ -11,15 +12,40 @@ import (
 type Effects struct {
 	w    *World
 	name string
+
+	mu   sync.Mutex
+	next []error
 }
 
 // Effects names a kind of effect, such as "sms".
-func (w *World) Effects(name string) *Effects { return &Effects{w, name} }
+func (w *World) Effects(name string) *Effects { return &Effects{w: w, name: name} }
 
-// Do has an effect on behalf of a process, and notes it when do returns nil; do may be nil. It is a boundary of the
-// process: it can crash before (nothing is done) and after (done, but the process never hears of it).
+// Next scripts what becomes of the next effects, in order: nil lets one happen, an error refuses it. Then all happen.
+func (e *Effects) Next(errs ...error) *Effects {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.next = append(e.next, errs...)
+	return e
+}
+
+func (e *Effects) scripted() (err error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if len(e.next) > 0 {
+		err, e.next = e.next[0], e.next[1:]
+	}
+	return err
+}
+
+// Do has an effect on behalf of a process, and notes it, unless it is refused: by the script, which is asked first, or
+// by do, which may be nil. It is a boundary of the process: it can crash before (nothing is done) and after (done, but
+// the process never hears of it).
 func (e *Effects) Do(p *Process, key string, do func() error) error {
 	return p.cross(Effect, func() error {
+		if err := e.scripted(); err != nil {
+			e.w.journal.add(Event{Kind: Called, Process: p.Name, Key: key, Text: e.name + ": " + key, Err: err})
+			return err
+		}
 		if do != nil {
 			if err := do(); err != nil {
 				return err

@@ -57,6 +57,7 @@ type Process struct {
 	requests  map[Request]int
 	inFlight  sync.Map // *wire.Frame to inFlight
 	member    membership
+	made      []*kgo.Client
 	dir       string
 
 	restartAfter time.Duration // after a crash; 0 is never
@@ -307,6 +308,7 @@ func (p *Process) unwire() {
 		c.Close()
 	}
 	p.cancel()
+	go p.bury()
 }
 
 func (p *Process) isDead() bool {
@@ -362,6 +364,7 @@ func (p *Process) Options() []kgo.Opt {
 		kgo.ClientID(p.Name),
 		kgo.DisableClientMetrics(),
 		kgo.WithDecompressor(wire.Decompressor()), // kgo's own zstd decoder does not survive a synctest bubble
+		kgo.WithHooks((*clients)(p)),
 	}
 }
 
