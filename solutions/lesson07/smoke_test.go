@@ -6,8 +6,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
+	"os"
 	"slices"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -262,7 +265,7 @@ func (s *shop) overlaps() (out []string) {
 	cs := s.calls()
 	for i, a := range cs {
 		for _, b := range cs[i+1:] {
-			if a.partition == b.partition && a.began < b.end && b.began < a.end {
+			if a.partition >= 0 && a.partition == b.partition && a.began < b.end && b.began < a.end {
 				out = append(out, fmt.Sprintf("%+v with %+v", a, b))
 			}
 		}
@@ -479,7 +482,7 @@ func TestOneSlowPartition(t *testing.T) {
 		})
 		after(5 * time.Second)
 		s.produceAll(3, 100)
-		after(25 * time.Second)
+		after(20 * time.Second)
 		for _, p := range a.Stats().Partitions {
 			require.LessOrEqual(t, p.InFlight, int64(10))
 			if p.Partition == 1 {
@@ -796,6 +799,128 @@ func TestAMemberInTheDarkStopsByItself(t *testing.T) {
 	}
 }
 
+// Whatever happens to members and brokers: nothing lost or skipped, nothing in work twice at once, no commit goes back.
+func TestChaos(t *testing.T) {
+	for seed := range chaosSeeds() {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			story(t, 3, 6, func(s *shop) {
+				r := rand.New(rand.NewPCG(uint64(seed), 7))
+				protocol := lesson07.Protocol(seed % 2)
+				high := map[int32]int64{}
+				look := func() {
+					for p, at := range s.committed("validation") {
+						require.GreaterOrEqual(t, at, high[p], "partition %d went back", p)
+						high[p] = at
+						for o := range at {
+							require.True(t, slices.ContainsFunc(s.calls(of(p), good), func(c call) bool { return c.offset == o }), "%d/%d committed, not handled", p, o)
+						}
+					}
+				}
+				speeds := []time.Duration{0, time.Millisecond, 100 * time.Millisecond, time.Second, 20 * time.Second, 50 * time.Second}
+				var running []*member
+				n := 0
+				start := func() {
+					n++
+					name := fmt.Sprintf("m%d", n)
+					speed := speeds[r.IntN(len(speeds))]
+					flaky := r.IntN(4) == 0
+					s.log = append(s.log, call{who: name + " starts " + speed.String(), partition: -1, began: time.Since(s.start)})
+					running = append(running, s.join(name, func(c *lesson07.Config) {
+						c.Protocol = protocol
+						c.Concurrency = 1 + r.IntN(4)
+						c.MaxQueued = 1 + r.IntN(20)
+					}, func(ctx context.Context, rec *kgo.Record) error {
+						if flaky && (rec.Offset+int64(time.Since(s.start)/time.Second))%5 == 0 {
+							return errors.New("flaky")
+						}
+						return work(speed)(ctx, rec)
+					}))
+				}
+				start()
+				produced := map[int32]int64{}
+				for range 25 {
+					time.Sleep(time.Duration(r.IntN(15000)) * time.Millisecond)
+					look()
+					what := r.IntN(9)
+					s.mu.Lock()
+					s.log = append(s.log, call{who: fmt.Sprint("step ", what), partition: -1, began: time.Since(s.start)})
+					s.mu.Unlock()
+					switch what {
+					case 0, 1:
+						if len(running) < 4 {
+							start()
+						}
+					case 2:
+						if len(running) > 0 {
+							i := r.IntN(len(running))
+							m := running[i]
+							running = slices.Delete(running, i, i+1)
+							m.stop()
+							require.NoError(t, m.err)
+						}
+					case 3:
+						if len(running) > 0 {
+							m := running[r.IntN(len(running))]
+							m.isolate()
+							time.AfterFunc(time.Duration(r.IntN(60))*time.Second, m.heal)
+						}
+					case 4:
+						if len(running) > 0 {
+							m := running[r.IntN(len(running))]
+							m.dark.Store(true)
+							time.AfterFunc(time.Duration(r.IntN(80))*time.Second, func() { m.dark.Store(false) })
+						}
+					case 5:
+						s.cluster.RehashCoordinators()
+					case 6:
+						require.NoError(t, s.cluster.MoveTopicPartition("orders", int32(r.IntN(6)), int32(r.IntN(3))))
+					default:
+						p := int32(r.IntN(6))
+						k := 1 + r.IntN(30)
+						s.produce(p, k)
+						produced[p] += int64(k)
+					}
+				}
+				if len(running) < 2 {
+					start()
+				}
+				for _, m := range running {
+					m.heal()
+					m.dark.Store(false)
+				}
+				speeds = speeds[:3]
+				start()
+				done := func() bool {
+					c := s.committed("validation")
+					for p, n := range produced {
+						if c[p] != n {
+							return false
+						}
+					}
+					return true
+				}
+				for i := 0; !done(); i++ {
+					after(10 * time.Second)
+					look()
+					if i > 1000 {
+						for _, m := range running {
+							t.Logf("%s %+v %s", m.name, m.Stats().Totals, m.Health().Cause())
+						}
+						t.Fatal("not drained", s.committed("validation"), produced)
+					}
+				}
+				if o := s.overlaps(); len(o) > 0 {
+					for _, c := range s.calls(func(c call) bool { return c.partition == -1 }) {
+						t.Log(c.began, c.who)
+					}
+					t.Fatal(o[:min(3, len(o))])
+				}
+				conserved(t, s.members...)
+			})
+		})
+	}
+}
+
 func TestWhatMayNotBeReadShows(t *testing.T) {
 	for _, f := range []kfake.Fault{
 		{Keys: []kmsg.Key{kmsg.Fetch}, Topic: "orders", Err: kerr.TopicAuthorizationFailed, Count: -1},
@@ -847,4 +972,12 @@ func TestWhatMayNotBeReadShows(t *testing.T) {
 			})
 		}
 	}
+}
+
+func chaosSeeds() int {
+	n, err := strconv.Atoi(os.Getenv("CHAOS"))
+	if err != nil {
+		return 20
+	}
+	return n
 }
