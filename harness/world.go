@@ -118,7 +118,7 @@ func (w *World) Claim(claims ...Claim) {
 const recheck = 100 * time.Millisecond
 
 // Until lets story time pass until the claim holds. If it does not by the story's deadline, the story is red with what
-// the claim last said, as STUCK.
+// the claim last said: as STUCK, or in its own word if it speaks of what is there and wrong.
 func (w *World) Until(claim Claim) {
 	w.until(claim, w.ctx.Done(), w.o.deadline)
 }
@@ -171,18 +171,29 @@ func (w *World) until(claim Claim, over <-chan struct{}, limit time.Duration) {
 	}
 }
 
-// stuckAfter turns what a claim last said into the verdict of a wait that was in vain.
+// stuckAfter is the verdict of a wait that was in vain. What stands there and is wrong keeps its word: waiting longer
+// would not make it right. Everything else has not happened yet, and is stuck.
 func stuckAfter(limit time.Duration, err error) error {
 	b := BreachOf(err)
 	if b == nil {
 		return err
 	}
-	stuck := *b
-	stuck.What = fmt.Sprintf("%s, and this did not change in %v", b.What, limit)
+	after := *b
+	after.What = fmt.Sprintf("%s, and this did not change in %v", b.What, limit)
 	if b.Why == "" {
-		stuck.Why = "nothing stands in its way any more, so it should have happened by now"
+		after.Why = "nothing stands in its way any more, so it should have happened by now"
 	}
-	return &Stuck{stuck}
+	switch err := split(err)[0]; {
+	case as[*Unbalanced](err):
+		return &Unbalanced{after}
+	case as[*Overlapped](err):
+		return &Overlapped{after}
+	case as[*Misreported](err):
+		return &Misreported{after}
+	case as[*Broken](err):
+		return &Broken{after}
+	}
+	return &Stuck{after}
 }
 
 // ended returns a process whose program returned although nobody asked it to.
