@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 	"testing"
 	"time"
 
@@ -103,9 +104,34 @@ func failsFirst(n int) Handler {
 	}
 }
 
+// reported claims that what a member reports is true. What happened to it lately is shown.
+func (m *member) reported(check func() error) harness.Claim {
+	return func(w *harness.World) error {
+		return harness.Shown(harness.Reported(check)(w), m.lately(w)...)
+	}
+}
+
+// lately is what a member's reports should speak of: what was done to it, and the last that it did.
+func (m *member) lately(w *harness.World) []harness.Event {
+	last := func(n int, filters ...func(harness.Event) bool) []harness.Event {
+		events := w.Journal().Events(filters...)
+		return events[max(0, len(events)-n):]
+	}
+	events := slices.Concat(
+		last(2, harness.Of(harness.Disturbed)),
+		last(2, harness.By(m.Name), harness.Of(harness.Isolated, harness.Healed, harness.Refused)),
+		last(1, harness.By(m.Name), harness.Of(harness.Assigned)),
+		last(2, harness.By(m.Name), harness.Of(harness.Failed)),
+		last(1, harness.By(m.Name), harness.Of(harness.Committed)),
+		last(2, harness.By(m.Name), harness.Of(harness.Began, harness.Handled)),
+	)
+	slices.SortFunc(events, func(a, b harness.Event) int { return a.Seq - b.Seq })
+	return slices.CompactFunc(events, func(a, b harness.Event) bool { return a.Seq == b.Seq })
+}
+
 // counts claims that a member's totals are these.
 func (m *member) counts(what string, want int64, pick func(ops.Counts) int64) harness.Claim {
-	return harness.Reported(func() error {
+	return m.reported(func() error {
 		if got := pick(m.Stats().Totals); got != want {
 			return fmt.Errorf("%s reports %d %s; it should be %d", m.Name, got, what, want)
 		}
@@ -115,8 +141,11 @@ func (m *member) counts(what string, want int64, pick func(ops.Counts) int64) ha
 
 // healthy claims what a member's health says of liveness and readiness.
 func (m *member) healthy(live, ready bool) harness.Claim {
-	return harness.Reported(func() error {
+	return m.reported(func() error {
 		h := m.Health()
+		if of := ops.HealthOf(h.Checks...); of.Live != h.Live || of.Ready != h.Ready {
+			return fmt.Errorf("%s says live=%t and ready=%t; by its checks it is live=%t and ready=%t: %+v", m.Name, h.Live, h.Ready, of.Live, of.Ready, h.Checks)
+		}
 		if h.Live == live && h.Ready == ready {
 			return nil
 		}

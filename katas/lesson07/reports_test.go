@@ -12,7 +12,7 @@ import (
 
 // consistent claims that a snapshot accounts for every record, and that its parts agree.
 func (m *member) consistent() harness.Claim {
-	return harness.Reported(func() error {
+	return m.reported(func() error {
 		s := m.Stats()
 		if n := s.Totals.Unaccounted(); n != 0 {
 			return fmt.Errorf("%s has %d records in no column: %+v", m.Name, n, s.Totals)
@@ -40,7 +40,7 @@ func (m *member) consistent() harness.Claim {
 
 // accounts claims exact totals.
 func (m *member) accounts(want ops.Counts) harness.Claim {
-	return harness.All(m.consistent(), harness.Reported(func() error {
+	return harness.All(m.consistent(), m.reported(func() error {
 		if diff := cmp.Diff(want, m.Stats().Totals); diff != "" {
 			return fmt.Errorf("%s's totals are wrong (- should be, + reported): %s", m.Name, diff)
 		}
@@ -51,7 +51,7 @@ func (m *member) accounts(want ops.Counts) harness.Claim {
 // latencies claims exact latencies.
 func (m *member) latencies(want ops.Latency) harness.Claim {
 	return func(w *harness.World) error {
-		return harness.Reported(func() error {
+		return m.reported(func() error {
 			got := m.Stats().Latency
 			if w.Exact() && got != want {
 				return fmt.Errorf("%s's latencies are wrong (- should be, + reported): %s", m.Name, cmp.Diff(want, got))
@@ -66,7 +66,7 @@ func (m *member) latencies(want ops.Latency) harness.Claim {
 
 // lagIs claims the lag over all partitions that the member owns.
 func (m *member) lagIs(want int64) harness.Claim {
-	return harness.Reported(func() error {
+	return m.reported(func() error {
 		var lag int64
 		for _, p := range m.Stats().Partitions {
 			if p.Assigned {
@@ -80,8 +80,25 @@ func (m *member) lagIs(want int64) harness.Claim {
 	})
 }
 
+// stands claims where a member says that a partition stands.
+func (m *member) stands(t *harness.Topic, partition int32, committed, position, end int64) harness.Claim {
+	return m.reported(func() error {
+		for _, p := range m.Stats().Partitions {
+			if p.Topic != t.Name || p.Partition != partition {
+				continue
+			}
+			if p.Committed != committed || p.Position != position || p.HighWatermark != end {
+				return fmt.Errorf("%s reports %s/%d committed at %d, position %d and high watermark %d; it should be %d, %d and %d",
+					m.Name, t, partition, p.Committed, p.Position, p.HighWatermark, committed, position, end)
+			}
+			return nil
+		}
+		return fmt.Errorf("%s reports nothing of %s/%d, which it owns", m.Name, t, partition)
+	})
+}
+
 func (m *member) paused(want bool) harness.Claim {
-	return harness.Reported(func() error {
+	return m.reported(func() error {
 		if got := m.Stats().Paused; got != want {
 			return fmt.Errorf("%s reports paused=%t; it should be %t", m.Name, got, want)
 		}
@@ -122,7 +139,7 @@ func (m *member) alert() ops.Alert {
 // alertIs claims where the alert stands and how often it has fired.
 func (m *member) alertIs(state ops.AlertState, fired int64) harness.Claim {
 	return func(w *harness.World) error {
-		return harness.Reported(func() error {
+		return m.reported(func() error {
 			if a := m.alert(); a.State != state || a.Fired != fired {
 				return fmt.Errorf("at %v alert %s of %s is %v and has fired %d times; it should be %v, fired %d times", w.Now(), a.Name, m.Name, a.State, a.Fired, state, fired)
 			}

@@ -36,6 +36,7 @@ func TestStep01_AConfigurationSaysEverythingThatIsWrongWithIt(t *testing.T) {
 		{"session_timeout", func(c *Config) { c.SessionTimeout = -time.Second }},
 		{"heartbeat_interval", func(c *Config) { c.HeartbeatInterval = 0 }},
 		{"heartbeat_interval", func(c *Config) { c.HeartbeatInterval = c.SessionTimeout / 2 }},
+		{"heartbeat_interval", func(c *Config) { c.HeartbeatInterval = c.SessionTimeout/3 + 1 }},
 		{"rebalance_timeout", func(c *Config) { c.RebalanceTimeout, c.DrainTimeout = -1, 1 }},
 		{"drain_timeout", func(c *Config) { c.DrainTimeout = c.RebalanceTimeout }},
 		{"retry_after", func(c *Config) { c.RetryAfter = 0 }},
@@ -49,6 +50,7 @@ func TestStep01_AConfigurationSaysEverythingThatIsWrongWithIt(t *testing.T) {
 		{"alert.window", func(c *Config) { c.Alert.Window = 0 }},
 		{"alert.for", func(c *Config) { c.Alert.For = -1 }},
 		{"alert.resolve_below", func(c *Config) { c.Alert.ResolveBelow = c.Alert.Threshold + 1 }},
+		{"alert.resolve_below", func(c *Config) { c.Alert.ResolveBelow = 0 }},
 		{"alert.resolve_after", func(c *Config) { c.Alert.ResolveAfter = -1 }},
 		{"group concurrency max_queued", func(c *Config) { c.Group, c.Concurrency, c.MaxQueued = "", -1, -1 }},
 	} {
@@ -76,4 +78,45 @@ func TestStep01_AConfigurationSaysEverythingThatIsWrongWithIt(t *testing.T) {
 			}))
 		})
 	}
+}
+
+// A limit is allowed itself; whoever sets one must not be told that it is too much.
+func TestStep01_TheLimitsThemselvesAreAllowed(t *testing.T) {
+	for _, change := range []func(*Config){
+		func(c *Config) { c.HeartbeatInterval = c.SessionTimeout / 3 },
+		func(c *Config) { c.DrainTimeout = c.RebalanceTimeout - 1 },
+		func(c *Config) { c.Concurrency, c.MaxQueued, c.ErrorSamples, c.MaxErrorGroups = 1, 1, 1, 1 },
+		func(c *Config) { c.Alert.ResolveBelow = c.Alert.Threshold },
+		func(c *Config) { c.Alert.Threshold, c.Alert.ResolveBelow = 1, 1 },
+		func(c *Config) { c.Alert.For, c.Alert.ResolveAfter = 0, 0 },
+		func(c *Config) { c.InstanceID = "" },
+		func(c *Config) { c.Start, c.Protocol = StartCommitted, ProtocolConsumer },
+	} {
+		harness.Run(t, func(w *harness.World) {
+			cfg := DefaultConfig()
+			change(&cfg)
+			w.Claim(harness.Reported(func() error {
+				if err := cfg.Validate(); err != nil {
+					return fmt.Errorf("Validate refuses %+v, which is allowed; it says: %w", cfg, err)
+				}
+				return nil
+			}))
+		})
+	}
+}
+
+// What cannot work is refused while somebody looks, not at the first record.
+func TestStep01_AConsumerWithoutAHandlerIsRefused(t *testing.T) {
+	harness.Run(t, func(w *harness.World) {
+		w.Claim(harness.Reported(func() error {
+			_, err := New(DefaultConfig(), nil)
+			switch {
+			case err == nil:
+				return fmt.Errorf("New takes a handler that is nil")
+			case strings.Contains(err.Error(), "is not written yet"):
+				return err
+			}
+			return nil
+		}))
+	})
 }

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/kafka-katas/kafka-katas/harness"
@@ -66,7 +67,7 @@ func TestStep08_RedeliveriesAreCountedApart(t *testing.T) {
 		a.Heal()
 
 		w.Until(validation.Drained(orders))
-		w.Claim(a.consistent(), harness.Reported(func() error {
+		w.Claim(a.consistent(), a.reported(func() error {
 			got := a.Stats().Totals
 			if got.Received != got.Redelivered+1 || got.Redelivered < 1 || got.Processed != 1 {
 				return fmt.Errorf("the one record was delivered again after an expulsion; the totals are %+v", got)
@@ -87,6 +88,35 @@ func TestStep08_LatencyIncludesTheWaitInTheQueue(t *testing.T) {
 		w.Until(validation.Drained(orders))
 		const ms = time.Millisecond
 		w.Claim(a.latencies(ops.Latency{Count: 10, Sum: 5500 * ms, P50: 500 * ms, P95: 1000 * ms, P99: 1000 * ms, Max: 1000 * ms}))
+	})
+}
+
+// Failed attempts and the time between them are part of what its sender waits for.
+func TestStep08_LatencyIncludesTheFailedAttempts(t *testing.T) {
+	harness.Run(t, func(w *harness.World) {
+		orders, validation := w.Topic("orders", 1), w.Group("validation")
+		orders.Fill(1)
+
+		a := start(w, "a", config(validation, orders), failsFirst(2))
+
+		w.Until(validation.Drained(orders))
+		const s = time.Second
+		w.Claim(a.latencies(ops.Latency{Count: 1, Sum: 2 * s, P50: 2 * s, P95: 2 * s, P99: 2 * s, Max: 2 * s}))
+	})
+}
+
+// Lag is what is not committed, whether it was fetched or not: a member that hides it in its queue looks idle.
+func TestStep08_LagIsWhatIsNotCommitted(t *testing.T) {
+	harness.Run(t, func(w *harness.World) {
+		orders, validation := w.Topic("orders", 1), w.Group("validation")
+		orders.Fill(10)
+		validation.BeginAt(orders, 0, 3)
+
+		a := start(w, "a", config(validation, orders), hangs)
+
+		w.Until(a.Busy(1))
+		w.Sleep(5 * time.Second)
+		w.Claim(a.accounts(ops.Counts{Received: 7, InFlight: 7}), a.lagIs(7), a.stands(orders, 0, 3, 10, 10))
 	})
 }
 
@@ -143,6 +173,37 @@ func TestStep08_SnapshotsAreConsistentWhileWorkGoesOn(t *testing.T) {
 	})
 }
 
+// Whoever asked for a snapshot owns it: what happens later does not show in it, nor what its owner does to it elsewhere.
+func TestStep08_ASnapshotDoesNotChangeLater(t *testing.T) {
+	harness.Run(t, func(w *harness.World) {
+		orders, validation := w.Topic("orders", 2), w.Group("validation")
+		orders.Fill(5)
+		a := start(w, "a", config(validation, orders, func(c *Config) { c.ErrorSamples = 2 }), failsFirst(20))
+		w.Sleep(3500 * time.Millisecond)
+
+		snapshot := a.Stats()
+		before := fmt.Sprintf("%+v", snapshot)
+		w.Until(validation.Drained(orders))
+
+		w.Claim(a.reported(func() error {
+			if after := fmt.Sprintf("%+v", snapshot); after != before {
+				return fmt.Errorf("a snapshot of %s has changed since it was taken (- then, + now): %s", a.Name, cmp.Diff(before, after))
+			}
+			for i := range snapshot.Partitions {
+				snapshot.Partitions[i].Received = -1
+			}
+			for _, g := range snapshot.Errors {
+				clear(g.Samples)
+			}
+			clear(snapshot.Extra)
+			if got := a.Stats(); got.Totals.Received != 10 || len(got.Errors) > 0 && got.Errors[0].Samples[0].Message == "" {
+				return fmt.Errorf("what the owner of a snapshot does to it shows in the next one: %+v", got)
+			}
+			return nil
+		}))
+	})
+}
+
 // Pause stops new records and nothing else; Resume goes on where it stopped.
 func TestStep08_APausedMemberStaysAMember(t *testing.T) {
 	harness.Run(t, func(w *harness.World) {
@@ -164,6 +225,29 @@ func TestStep08_APausedMemberStaysAMember(t *testing.T) {
 	})
 }
 
+// A pause is the member's, not that of the partitions which it happens to own when it is asked: what it is given later
+// is paused too, and flows when it resumes.
+func TestStep08_APauseOutlastsARebalance(t *testing.T) {
+	harness.Run(t, func(w *harness.World) {
+		orders, validation := w.Topic("orders", 2), w.Group("validation")
+		a := start(w, "a", config(validation, orders), atOnce)
+		b := start(w, "b", config(validation, orders), atOnce)
+		w.Within(time.Minute, validation.Balanced(processes(a, b), orders))
+
+		a.Pause()
+		b.Stop()
+		w.Within(time.Minute, validation.Owns(a.Process, 2, orders))
+		w.Sleep(10 * time.Second)
+		orders.Fill(5)
+		w.Sleep(time.Minute)
+		w.Claim(a.counts("records received", 0, func(c ops.Counts) int64 { return c.Received }), a.healthy(true, true), a.paused(true))
+
+		a.Resume()
+		w.Within(time.Minute, validation.Drained(orders))
+		w.Claim(validation.Handled(orders), validation.HandledOnce(orders))
+	})
+}
+
 // Resetting the statistics starts a new period; what is in work then still counts in it.
 func TestStep08_AResetStartsANewPeriod(t *testing.T) {
 	harness.Run(t, func(w *harness.World) {
@@ -173,10 +257,27 @@ func TestStep08_AResetStartsANewPeriod(t *testing.T) {
 		w.Until(validation.Drained(orders))
 
 		a.ResetStats()
-		w.Claim(a.accounts(ops.Counts{}))
+		w.Claim(a.accounts(ops.Counts{}), a.latencies(ops.Latency{}), a.lagIs(0), a.stands(orders, 0, 5, 5, 5), a.healthy(true, true))
 		orders.Fill(3)
 
 		w.Until(validation.Drained(orders))
 		w.Claim(a.accounts(ops.Counts{Received: 3, Processed: 3}), a.lagIs(0))
+	})
+}
+
+// A record that was in work when the new period began counts as received in it, or the sum would not hold at its end.
+func TestStep08_AResetCountsWhatIsInWork(t *testing.T) {
+	harness.Run(t, func(w *harness.World) {
+		orders, validation := w.Topic("orders", 1), w.Group("validation")
+		orders.Fill(5)
+		a := start(w, "a", config(validation, orders), takes(time.Second))
+		w.Until(a.Busy(1))
+		w.Sleep(2500 * time.Millisecond)
+
+		a.ResetStats()
+		w.Claim(a.accounts(ops.Counts{Received: 3, InFlight: 3}))
+
+		w.Until(validation.Drained(orders))
+		w.Claim(a.accounts(ops.Counts{Received: 3, Processed: 3}))
 	})
 }

@@ -34,6 +34,26 @@ func TestStep09_WithoutKafkaItIsNotReadyButAlive(t *testing.T) {
 	})
 }
 
+// A service starts whatever state Kafka is in: one that cannot start during an outage cannot be rolled out, nor come back
+// from a crash, until somebody helps it.
+func TestStep09_AServiceStartsDuringAnOutage(t *testing.T) {
+	harness.Run(t, func(w *harness.World) {
+		orders, validation := w.Topic("orders", 2), w.Group("validation")
+		orders.Fill(1)
+		w.Kafka().Down()
+
+		began := w.Now()
+		a := start(w, "a", config(validation, orders), atOnce)
+		w.Claim(harness.AtMost("New", w.Now()-began, 0))
+		w.Sleep(3 * time.Minute)
+		w.Claim(a.healthy(true, false))
+
+		w.Kafka().Up()
+		w.Within(time.Minute, validation.Drained(orders))
+		w.Claim(validation.Handled(orders), a.healthy(true, true))
+	})
+}
+
 // A handler that is wedged is found by its lack of progress: its membership alone looks fine for ever.
 func TestStep09_AWedgedHandlerIsNotAlive(t *testing.T) {
 	harness.Run(t, func(w *harness.World) {
@@ -127,7 +147,7 @@ func TestStep09_HealthAnswersWhileKafkaHangs(t *testing.T) {
 
 // unready claims that the member is alive, not ready, and says why.
 func (m *member) unready(cause string) harness.Claim {
-	return harness.All(m.healthy(true, false), harness.Reported(func() error {
+	return harness.All(m.healthy(true, false), m.reported(func() error {
 		if got := m.Health().Cause(); !strings.Contains(strings.ToLower(got), cause) {
 			return fmt.Errorf("%s does not say what is wrong: its cause is %q, which should speak of %q", m.Name, got, cause)
 		}
@@ -161,7 +181,7 @@ func TestStep10_ErrorsAreGroupedBoundedAndRedacted(t *testing.T) {
 		})
 
 		w.Until(validation.Drained(orders))
-		w.Claim(harness.Reported(func() error { return errorGroups(a.Stats(), 50) }))
+		w.Claim(a.reported(func() error { return errorGroups(a.Stats(), 50) }))
 	})
 }
 
@@ -245,7 +265,7 @@ func TestStep10_ABlipDoesNotFire(t *testing.T) {
 		w.Until(validation.Drained(orders))
 		for range 12 {
 			w.Sleep(10 * time.Second)
-			w.Claim(harness.Reported(func() error {
+			w.Claim(a.reported(func() error {
 				if got := a.alert(); got.Fired != 0 {
 					return fmt.Errorf("the alert fired at %v although the failures were over in 8 s; it waits 30 s", got.FiredAt)
 				}
