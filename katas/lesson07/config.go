@@ -9,35 +9,35 @@ import (
 // Config is everything about a consumer that an operator may want to change. It comes from config.yaml and the
 // environment; DefaultConfig fills in the rest.
 type Config struct {
-	Group       string   `koanf:"group" doc:"consumer group; its members share the partitions of the topics"`
-	Topics      []string `koanf:"topics" doc:"topics to consume"`
-	Concurrency int      `koanf:"concurrency" doc:"records in work at once, each of another partition"`
-	Start       Start    `koanf:"start" doc:"where a group without a commit begins: earliest, latest, or committed (an error without one)"`
-	Protocol    Protocol `koanf:"protocol" doc:"group protocol: classic (cooperative-sticky) or consumer (KIP-848, Kafka 4)"`
-	InstanceID  string   `koanf:"instance_id" doc:"static membership: a name that is this instance's alone; empty for a dynamic member"`
+	Group       string   `doc:"Consumer group; its members share the partitions of the topics."`
+	Topics      []string `doc:"Topics to consume."`
+	Concurrency int      `doc:"Records in work at once, each of another partition."`
+	Start       Start    `doc:"Where a group without a commit begins: earliest, latest, or committed (an error without one)."`
+	Protocol    Protocol `doc:"Group protocol: classic (cooperative-sticky) or consumer (KIP-848, Kafka 4)."`
+	InstanceID  string   `doc:"Static membership: a name that is this instance's alone; empty for a dynamic member."`
 
-	SessionTimeout    time.Duration `koanf:"session_timeout" doc:"without a heartbeat for this long a member is dead to its group"`
-	HeartbeatInterval time.Duration `koanf:"heartbeat_interval" doc:"how often a member says that it lives; at most a third of the session timeout"`
-	RebalanceTimeout  time.Duration `koanf:"rebalance_timeout" doc:"how long a member may take to give partitions up before it is expelled"`
-	DrainTimeout      time.Duration `koanf:"drain_timeout" doc:"how long giving up partitions, or stopping, waits for the work in hand before cancelling it; less than rebalance_timeout"`
-	RetryAfter        time.Duration `koanf:"retry_after" doc:"a record whose handler failed is handed over again after this; its partition waits, the others flow"`
-	CommitInterval    time.Duration `koanf:"commit_interval" doc:"how long progress may stay uncommitted; one request commits all partitions"`
-	MaxQueued         int           `koanf:"max_queued" doc:"records of one partition that may wait for their handler; fetching it pauses before there are more"`
-	StallAfter        time.Duration `koanf:"stall_after" doc:"a handler that works on one record for this long is wedged, and the process not live"`
-	MetadataMaxAge    time.Duration `koanf:"metadata_max_age" doc:"how soon added partitions are noticed"`
+	SessionTimeout    time.Duration `doc:"Without a heartbeat for this long a member is dead to its group."`
+	HeartbeatInterval time.Duration `doc:"How often a member says that it lives; at most a third of the session timeout."`
+	RebalanceTimeout  time.Duration `doc:"How long a member may take to give partitions up before it is expelled."`
+	DrainTimeout      time.Duration `doc:"How long giving up partitions, or stopping, waits for the work in hand before cancelling it; less than rebalance_timeout."`
+	RetryAfter        time.Duration `doc:"A record whose handler failed is handed over again after this; its partition waits, the others flow."`
+	CommitInterval    time.Duration `doc:"How long progress may stay uncommitted; one request commits all partitions."`
+	MaxQueued         int           `doc:"Records of one partition that may wait for their handler; fetching it pauses before there are more."`
+	StallAfter        time.Duration `doc:"A handler that works on one record for this long is wedged, and the process not live."`
+	MetadataMaxAge    time.Duration `doc:"How soon added partitions are noticed."`
 
-	ErrorSamples   int   `koanf:"error_samples" doc:"latest errors kept per group of errors"`
-	MaxErrorGroups int   `koanf:"max_error_groups" doc:"groups of errors kept apart; what is beyond is counted together"`
-	Alert          Alert `koanf:"alert" doc:"when failing handlers are worth waking somebody"`
+	ErrorSamples   int   `doc:"Latest errors kept per group of errors."`
+	MaxErrorGroups int   `doc:"Groups of errors kept apart; what is beyond is counted together."`
+	Alert          Alert `doc:"When failing handlers are worth waking somebody."`
 }
 
 // Alert says when failed handler attempts are worth waking somebody, and when that is over.
 type Alert struct {
-	Threshold    int           `koanf:"threshold" doc:"failed attempts within window from which on something is wrong"`
-	Window       time.Duration `koanf:"window" doc:"how far back failed attempts count"`
-	For          time.Duration `koanf:"for" doc:"it fires after this long at or above threshold without a break"`
-	ResolveBelow int           `koanf:"resolve_below" doc:"failed attempts within window below which it is over; at most threshold"`
-	ResolveAfter time.Duration `koanf:"resolve_after" doc:"it resolves after this long below resolve_below without a break"`
+	Threshold    int           `doc:"Failed attempts within window from which on something is wrong."`
+	Window       time.Duration `doc:"How far back failed attempts count."`
+	For          time.Duration `doc:"It fires after this long at or above threshold without a break."`
+	ResolveBelow int           `doc:"Failed attempts within window below which it is over; at most threshold."`
+	ResolveAfter time.Duration `doc:"It resolves after this long below resolve_below without a break."`
 }
 
 // Start is where a group begins on a partition for which it has no commit. With a commit it plays no part.

@@ -24,6 +24,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/kafka-katas/kafka-katas/ops/opsconfig"
 	lesson07 "github.com/kafka-katas/kafka-katas/solutions/lesson07"
 )
 
@@ -771,7 +772,7 @@ func TestAMemberInTheDarkStopsByItself(t *testing.T) {
 			story(t, 3, 4, func(s *shop) {
 				use := func(c *lesson07.Config) { c.Protocol = protocol }
 				a := s.join("a", use, work(10*time.Minute))
-				b := s.join("b", use, work(100*time.Millisecond))
+				b := s.join("b", func(c *lesson07.Config) { use(c); c.HeartbeatInterval = 100 * time.Millisecond }, work(100*time.Millisecond))
 				after(30 * time.Second)
 				require.Equal(t, 2, a.Stats().Assigned)
 				s.produceAll(4, 20)
@@ -906,6 +907,8 @@ func TestChaos(t *testing.T) {
 						for _, m := range running {
 							t.Logf("%s %+v %s", m.name, m.Stats().Totals, m.Health().Cause())
 						}
+						g, _ := s.admin.DescribeGroups(context.Background(), "validation")
+						t.Logf("%+v", g)
 						t.Fatal("not drained", s.committed("validation"), produced)
 					}
 				}
@@ -972,6 +975,10 @@ func TestWhatMayNotBeReadShows(t *testing.T) {
 			})
 		}
 	}
+}
+
+func TestTheConfigurationFileSaysTheDefaults(t *testing.T) {
+	require.NoError(t, opsconfig.Matches(lesson07.DefaultConfig(), "config.yaml"))
 }
 
 func chaosSeeds() int {
