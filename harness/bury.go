@@ -1,6 +1,7 @@
 package harness
 
 import (
+	"slices"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -20,21 +21,24 @@ func (c *clients) OnNewClient(client *kgo.Client) {
 // haunting is how long the remains of a process have for ending by themselves.
 const haunting = 10 * time.Second
 
-// bury sees to it that the program of a process that was cut off returns: its goroutines are still there, which those of
-// a killed process are not, and kgo waits without end for the reply to a produce request that has left. Closing its
-// clients ends that. A program that was asked to stop closes its own: there an unclosed client is a leak.
+// bury sees to it that the program of a process that was cut off can return: its goroutines are still there, which those
+// of a killed process are not, and kgo waits without end for the reply to a produce request that has left.
 func (p *Process) bury() {
-	rest := time.NewTimer(haunting)
-	defer rest.Stop()
-	select {
-	case <-p.done:
-		return
-	case <-rest.C:
-	}
-	p.mu.Lock()
-	made := p.made
-	p.mu.Unlock()
-	for _, c := range made {
-		go c.CloseAllowingRebalance()
+	tick := time.NewTicker(haunting)
+	defer tick.Stop()
+	for {
+		select {
+		case <-p.done:
+			return
+		case <-p.w.ctx.Done():
+			return
+		case <-tick.C:
+		}
+		p.mu.Lock()
+		made := slices.Clone(p.made)
+		p.mu.Unlock()
+		for _, c := range made {
+			c.UnsafeAbortBufferedRecords()
+		}
 	}
 }
