@@ -73,6 +73,7 @@ type life struct {
 }
 
 func (l *life) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	defer l.p.enter()()
 	body, err := io.ReadAll(r.Body)
 	if err != nil {
 		return // the caller is gone

@@ -32,6 +32,8 @@ type Partner struct {
 	always   map[string]Answer   // for the others
 	known    map[string]Request  // what was carried out, by idempotency key
 	requests []*Request
+	inWork   int // requests now
+	most     int // and the most there ever were at the same time
 }
 
 // Request is what a partner was sent, and what it said to that.
