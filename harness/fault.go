@@ -2,7 +2,6 @@ package harness
 
 import (
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -91,15 +90,18 @@ func (p *Process) ClearFaults() {
 func (p *Process) fault(r Request) *Fault {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	i := slices.IndexFunc(p.faults, func(f *Fault) bool { return f.request == r && f.left > 0 })
-	if i < 0 {
-		return nil
+	var strikes *Fault
+	for _, f := range p.faults {
+		switch {
+		case f.request != r || f.left <= 0:
+		case f.skip > 0:
+			f.skip-- // it lets this one pass, whichever fault strikes it
+		case strikes == nil:
+			strikes = f
+		}
 	}
-	f := p.faults[i]
-	if f.skip > 0 {
-		f.skip--
-		return nil
+	if strikes != nil {
+		strikes.left--
 	}
-	f.left--
-	return f
+	return strikes
 }

@@ -43,7 +43,7 @@ func (o *observer) Request(f *wire.Frame) wire.Verdict {
 		case faultSever:
 			return wire.Cut()
 		case faultFail:
-			if resp, ok := wire.Refuse(f.Request, fault.err); ok {
+			if resp, ok := wire.Refuse(f.Request, fault.err); ok && !readsOnly(f.Request) {
 				p.replied(f.Request, resp, 0)
 				return wire.Answer(resp)
 			}
@@ -51,6 +51,16 @@ func (o *observer) Request(f *wire.Frame) wire.Verdict {
 	}
 	p.inFlight.Store(f, inFlight{fault, p.w.journal.len()})
 	return wire.Pass()
+}
+
+// readsOnly tells the requests of which nothing is done, so that their real reply can carry the error: a refusal that is
+// made up has no place for it where a fetch names no partitions again, and names no brokers in a reply to Metadata.
+func readsOnly(req kmsg.Request) bool {
+	switch req.(type) {
+	case *kmsg.FetchRequest, *kmsg.MetadataRequest:
+		return true
+	}
+	return false
 }
 
 // WantReply asks for the replies that the journal or a fault needs. Fetch replies are expensive and say nothing that
@@ -64,7 +74,7 @@ func (o *observer) WantReply(f *wire.Frame) bool {
 	}
 	v, _ := o.process().inFlight.Load(f)
 	flying, _ := v.(inFlight)
-	return flying.fault != nil && flying.fault.kind == faultLie
+	return flying.fault != nil && (flying.fault.kind == faultLie || flying.fault.kind == faultFail)
 }
 
 // Reply journals what the broker has done, and lets the reply pass or not.
@@ -88,7 +98,7 @@ func (o *observer) Reply(f *wire.Frame, resp kmsg.Response) wire.Verdict {
 			return wire.Cut()
 		case faultDelay:
 			return wire.Delay(fault.delay, pass)
-		case faultLie:
+		case faultLie, faultFail:
 			if resp != nil && wire.Rewrite(resp, fault.err) {
 				return wire.Answer(resp)
 			}

@@ -321,6 +321,7 @@ func (w *World) killAll() {
 		select {
 		case <-p.done:
 		case <-limit.C:
+			w.atPlaces(true)
 			w.mu.Lock()
 			if w.verdict == nil {
 				w.verdict = &Leaked{says("a program must return soon after its context ends, or nothing can ever restart it",
