@@ -77,58 +77,41 @@ func (s *session) starting(ctx context.Context, offsets map[string]map[int32]kgo
 	if err := s.ctx.Err(); err != nil {
 		return nil, err
 	}
-	c := s.Consumer
 	var ends kadm.ListedOffsets
+	if s.cfg.Start == StartLatest {
+		var err error
+		if ends, err = s.ends(ctx, s.client); err != nil {
+			return nil, err // the client comes again
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	for topic, numbers := range offsets {
 		for number, offset := range numbers {
-			tp, at := topicPartition{topic, number}, offset.EpochOffset()
-			c.mu.Lock()
-			if p := c.owned[tp]; p != nil {
-				p.placed = true
+			tp := topicPartition{topic, number}
+			p := s.owned[tp]
+			if p == nil {
+				continue
 			}
-			c.mu.Unlock()
-			switch {
+			p.placed = true
+			switch at := offset.EpochOffset(); {
 			case at.Offset >= 0:
+				p.done, p.Committed, p.Position = at, at.Offset, at.Offset
 			case s.cfg.Start == StartCommitted:
-				s.end(fmt.Errorf("%w (group %q, %s)", ErrNoCommit, s.cfg.Group, tp))
-				continue // the client leaves it alone; the others are wound up in order
+				s.end(fmt.Errorf("%w (group %q, %s)", ErrNoCommit, s.cfg.Group, tp)) // others are wound up in order
+			case s.cfg.Start == StartLatest && int(number) >= s.existing[topic]:
+				numbers[number] = kgo.NewOffset().AtStart() // added since: nothing in it is old
 			case s.cfg.Start == StartLatest:
-				if ends == nil {
-					var err error
-					if ends, err = s.ends(ctx, s.client); err != nil {
-						return nil, err // the client comes again
-					}
-				}
-				c.mu.Lock()
-				old := int(number) < c.existing[topic]
-				c.mu.Unlock()
 				end, ok := ends.Lookup(topic, number)
 				if !ok || end.Err != nil {
-					return nil, fmt.Errorf("end of %s: %w", tp, end.Err)
+					return nil, fmt.Errorf("the end of %s is not known: %w", tp, end.Err)
 				}
-				if !old { // added since: nothing in it is old
-					numbers[number] = kgo.NewOffset().AtStart()
-					continue
-				}
-				// From here on it is a position like any other, committed before anything is handled: a restart
-				// must not jump over what arrives until then.
+				// From here on it is a position like any other, committed before anything is handled: a restart must
+				// not jump over what arrives until then.
 				numbers[number] = kgo.NewOffset().At(end.Offset)
-				c.mu.Lock()
-				if p := c.owned[tp]; p != nil {
-					p.done = kgo.EpochOffset{Epoch: -1, Offset: end.Offset}
-					p.Position = end.Offset
-					s.progressed()
-				}
-				c.mu.Unlock()
-				continue
-			default:
-				continue
+				p.done, p.Position = kgo.EpochOffset{Epoch: -1, Offset: end.Offset}, end.Offset
+				s.progressed()
 			}
-			c.mu.Lock()
-			if p := c.owned[tp]; p != nil {
-				p.done, p.Committed, p.Position = at, at.Offset, at.Offset
-			}
-			c.mu.Unlock()
 		}
 	}
 	return offsets, nil
