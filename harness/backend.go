@@ -28,7 +28,7 @@ type backend interface {
 
 	moveLeader(ctx context.Context, topic string, partition int32) error
 	moveCoordinator(ctx context.Context, group string) error
-	stopBroker(id int32) (address string, err error)
+	stopBroker(id int32) (port string, err error)
 	startBroker(id int32) error
 
 	// mend corrects what the backend answers wrongly; true if it changed resp.

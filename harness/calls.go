@@ -47,18 +47,37 @@ func guarded(w *World, do func() error) (err error) {
 	return do()
 }
 
-// Returned claims that every caller has its answer: an error that is target, or success if target is nil.
-func (c *Calls) Returned(target error) Claim {
+// Done claims that every caller has its answer, whatever it is: what a story waits for.
+func (c *Calls) Done() Claim {
 	return func(w *World) error {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		for i, one := range c.all {
-			switch {
-			case !one.over:
+			if !one.over {
 				return &Stuck{says("a caller that waits for ever holds whoever waits for it", "%s %d, made at %s, has not returned", c.what, i, seconds(one.from))}
-			case BreachOf(one.err) != nil || isUnwritten(one.err):
+			}
+		}
+		return nil
+	}
+}
+
+// Returned claims that every caller has its answer: an error that is target, or success if target is nil. A caller that
+// returns a breach says itself what is wrong.
+func (c *Calls) Returned(target error) Claim {
+	return func(w *World) error {
+		c.mu.Lock()
+		for _, one := range c.all {
+			if BreachOf(one.err) != nil || isUnwritten(one.err) {
+				c.mu.Unlock()
 				return one.err
-			case !errors.Is(one.err, target):
+			}
+		}
+		c.mu.Unlock()
+		if err := c.Done()(w); err != nil {
+			return err
+		}
+		for i, one := range c.all {
+			if !errors.Is(one.err, target) {
 				return &Broken{Breach{What: fmt.Sprintf("%s %d, made at %s, returned %v at %s; it should be %v", c.what, i, seconds(one.from), orSuccess(one.err), seconds(one.to), orSuccess(target))}}
 			}
 		}

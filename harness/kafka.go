@@ -1,6 +1,9 @@
 package harness
 
-import "fmt"
+import (
+	"fmt"
+	"net"
+)
 
 // Kafka is the cluster as the story disturbs it.
 type Kafka struct{ w *World }
@@ -17,10 +20,10 @@ func (k Kafka) MoveCoordinator(g *Group) {
 // StopBroker takes one broker out of the cluster: connections to it break, and the others take its partitions and
 // groups over.
 func (k Kafka) StopBroker(id int32) {
-	address, err := k.w.backend.stopBroker(id)
+	port, err := k.w.backend.stopBroker(id)
 	k.w.arrange(err)
 	for _, p := range k.w.live() {
-		p.unplugKafka(address)
+		p.unplugKafka(port)
 	}
 	k.w.journal.add(Event{Kind: Disturbed, Text: fmt.Sprintf("broker %d stopped", id)})
 }
@@ -62,12 +65,12 @@ func (w *World) outage() bool {
 	return w.down
 }
 
-// unplugKafka breaks the process's connections to the broker at that address, or to all; its own servers go on.
-func (p *Process) unplugKafka(address string) {
+// unplugKafka breaks the process's connections to the broker at that port, or to all; its own servers go on.
+func (p *Process) unplugKafka(port string) {
 	p.mu.Lock()
 	var cables []*cable
 	for c := range p.cables {
-		if c.kafka && (address == "" || c.to == address) {
+		if _, at, _ := net.SplitHostPort(c.to); c.kafka && (port == "" || at == port) {
 			cables = append(cables, c)
 		}
 	}

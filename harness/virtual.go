@@ -96,8 +96,8 @@ func (v *virtual) moveCoordinator(_ context.Context, group string) error {
 	return fmt.Errorf("the coordinator of %s stays at broker %d", group, old)
 }
 
-func (v *virtual) stopBroker(id int32) (address string, err error) {
-	return fmt.Sprintf("127.0.0.1:%d", firstPort+id), v.cluster.RemoveNode(id)
+func (v *virtual) stopBroker(id int32) (port string, err error) {
+	return fmt.Sprint(firstPort + id), v.cluster.RemoveNode(id)
 }
 
 func (v *virtual) startBroker(id int32) error {

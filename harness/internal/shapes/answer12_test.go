@@ -109,13 +109,3 @@ func (s *saga) post(ctx context.Context, url string) (done bool, err error) {
 	}
 	return response.StatusCode < 300, nil
 }
-
-// waited is false if ctx ended first.
-func waited(ctx context.Context, d time.Duration) bool {
-	select {
-	case <-time.After(d):
-		return true
-	case <-ctx.Done():
-		return false
-	}
-}
