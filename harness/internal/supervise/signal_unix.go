@@ -10,6 +10,9 @@ import (
 
 var forwarded = []os.Signal{os.Interrupt, syscall.SIGTERM, syscall.SIGQUIT, syscall.SIGHUP}
 
+// interrupts are those of them that end a process without another word.
+var interrupts = []os.Signal{os.Interrupt, syscall.SIGTERM, syscall.SIGHUP}
+
 // dieBy ends this process by the signal that ended the child, as a shell expects.
 func dieBy(s os.Signal) {
 	signal.Reset(s)

@@ -5,6 +5,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"os/signal"
 	"syscall"
 	"testing"
 )
@@ -13,7 +14,14 @@ import (
 type Option func(*settings)
 
 type settings struct {
-	mine func(file string) bool
+	mine    func(file string) bool
+	finally func()
+}
+
+// Finally calls f when all tests have ended, however they ended: here, in the process that outlives them, also when they
+// were interrupted or took their process with them. What tests make outside their process is removed there.
+func Finally(f func()) Option {
+	return func(s *settings) { s.finally = f }
 }
 
 // Mine says which files are the learner's, instead of those that [Learner] finds.
@@ -24,7 +32,7 @@ func Mine(mine func(file string) bool) Option {
 // Main runs the tests, by run in this process or by children, and returns the exit code for os.Exit. It is to be
 // called first of all in TestMain.
 func Main(run func() int, opts ...Option) (code int) {
-	s := settings{}
+	s := settings{finally: func() {}}
 	for _, o := range opts {
 		o(&s)
 	}
@@ -46,6 +54,10 @@ func Main(run func() int, opts ...Option) (code int) {
 		flag.Parse()
 	}
 	if direct() {
+		if value("list") == "" && value("fuzzworker") != "true" {
+			defer s.finally()
+			defer onSignal(s.finally)()
+		}
 		return run()
 	}
 	code = supervise(s)
@@ -82,9 +94,24 @@ func supervise(s settings) int {
 		return 2
 	}
 	code, sig := p.run()
+	s.finally()
 	if sig != nil {
 		os.RemoveAll(dir)
 		dieBy(sig)
 	}
 	return code
+}
+
+// onSignal has f called before a signal ends this process, until stop.
+func onSignal(f func()) (stop func()) {
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, interrupts...)
+	go func() {
+		for s := range signals {
+			f()
+			dieBy(s)
+			os.Exit(1)
+		}
+	}()
+	return func() { signal.Stop(signals) }
 }
