@@ -23,6 +23,8 @@ type backend interface {
 	exact() bool
 	// slack is how much later than promised an event may be seen. 0 in virtual time.
 	slack() time.Duration
+	// haste is how much earlier than promised it may seem to be, when what it counts from was seen late. 0 in virtual time.
+	haste() time.Duration
 	// settle lets everything that can happen now happen.
 	settle()
 

@@ -71,8 +71,8 @@ func (p *Process) Rate(r Request, perRecord float64, allowed int) Claim {
 	}
 }
 
-// Times claims that events were at these story times: to the nanosecond in virtual time, and no earlier and at most the
-// backend's slack later in real time. what names the events in the failure, such as "attempts".
+// Times claims that events were at these story times: to the nanosecond in virtual time, and within the backend's bounds
+// in real time. what names the events in the failure, such as "attempts".
 func Times(what string, events func() []Event, want ...time.Duration) Claim {
 	return punctual(what, 0, events, want)
 }
@@ -80,7 +80,7 @@ func Times(what string, events func() []Event, want ...time.Duration) Claim {
 // Took claims that d is want: exactly in virtual time, with the backend's slack in real time.
 func Took(what string, d, want time.Duration) Claim {
 	return func(w *World) error {
-		if late := d - want; late < 0 || late > w.backend.slack() {
+		if late := d - want; late < -w.backend.haste() || late > w.backend.slack() {
 			return &Mistimed{Breach{What: fmt.Sprintf("%s took %v; it should be %v", what, d, want)}}
 		}
 		return nil

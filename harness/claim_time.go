@@ -56,7 +56,7 @@ func punctual(what string, lateness time.Duration, events func() []Event, want [
 				return &Duplicated{Breach{What: fmt.Sprintf("there were %d %s; it should be %d", len(got), what, len(want)), Seen: seen}}
 			}
 			late := e.At - want[i]
-			if late >= 0 && late <= lateness+w.backend.slack() {
+			if late >= -w.backend.haste() && late <= lateness+w.backend.slack() {
 				continue
 			}
 			b := Breach{What: fmt.Sprintf("number %d of the %s was at %v; it should be at %v", i+1, what, e.At, want[i]), Seen: seen[:i+1]}

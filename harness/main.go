@@ -26,7 +26,10 @@ var all = flag.Bool("all", false, "kata: run every step although an earlier one 
 func Main(m *testing.M) {
 	flag.Parse()
 	mainCalled.set()
-	os.Exit(supervise.Main(m.Run))
+	if os.Getenv("KAFKA_BROKERS") != "" {
+		runMark()
+	}
+	os.Exit(supervise.Main(m.Run, supervise.Finally(removeLeftovers)))
 }
 
 // flagOnce remembers that TestMain called Main.

@@ -1,6 +1,7 @@
 package harness
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode/utf16"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -19,20 +21,30 @@ import (
 // garbage collector are in between.
 const realSlack = 3 * time.Second
 
+// realHaste is how much too early something may seem: a story counts from what it has seen, and it sees late.
+const realHaste = 250 * time.Millisecond
+
 // real is a running cluster, named by KAFKA_BROKERS.
 type real struct {
 	brokers []string
 	dialer  net.Dialer
 	client  *kgo.Client
 	admin   *kadm.Client
-	suffix  string
-
-	mu     sync.Mutex
-	topics []string
-	names  []string
+	mark    string // what the names of this story's topics, groups and transactions end in
+	logf    func(format string, args ...any)
 }
 
-func newReal(brokers []string) (*real, error) {
+func newReal(brokers []string, logf func(string, ...any)) (*real, error) {
+	r, err := connect(brokers)
+	if err != nil {
+		return nil, err
+	}
+	r.mark, r.logf = runMark()+strings.ToLower(rand.Text()[:4]), logf
+	r.warmUp()
+	return r, nil
+}
+
+func connect(brokers []string) (*real, error) {
 	client, err := kgo.NewClient(kgo.SeedBrokers(brokers...), kgo.DisableClientMetrics(), kgo.ClientID("story"))
 	if err != nil {
 		return nil, err
@@ -43,8 +55,27 @@ func newReal(brokers []string) (*real, error) {
 		client.Close()
 		return nil, err
 	}
-	return &real{brokers: brokers, client: client, admin: kadm.NewClient(client), suffix: strings.ToLower(rand.Text()[:8])}, nil
+	return &real{brokers: brokers, client: client, admin: kadm.NewClient(client)}, nil
 }
+
+// warm says that this process has seen the cluster's coordinators at work.
+var warm sync.Once
+
+// warmUp makes a new cluster create the topics behind its coordinators, which takes seconds that are no story's.
+func (r *real) warmUp() {
+	warm.Do(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		for _, find := range []func(context.Context, ...string) kadm.FindCoordinatorResponses{r.admin.FindGroupCoordinators, r.admin.FindTxnCoordinators} {
+			for find(ctx, r.mark).Error() != nil && ctx.Err() == nil { // whatever is wrong then, the story will say
+				time.Sleep(settling)
+			}
+		}
+	})
+}
+
+// settling is between looks at whether the cluster has done what it was asked to.
+const settling = 50 * time.Millisecond
 
 func (r *real) seeds() []string { return r.brokers }
 
@@ -55,17 +86,12 @@ func (r *real) dial(ctx context.Context, network, address string) (net.Conn, err
 func (r *real) listen(address string) (net.Listener, error) { return net.Listen("tcp", address) }
 func (r *real) exact() bool                                 { return false }
 func (r *real) slack() time.Duration                        { return realSlack }
+func (r *real) haste() time.Duration                        { return realHaste }
 
 // settle gives the cluster and the goroutines a moment; what must have happened is awaited by Until.
 func (r *real) settle() { time.Sleep(20 * time.Millisecond) }
 
-func (r *real) unique(name string) string {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	name += "-" + r.suffix
-	r.names = append(r.names, name)
-	return name
-}
+func (r *real) unique(name string) string { return name + r.mark }
 
 func (r *real) createTopic(ctx context.Context, name string, partitions int32, configs map[string]string) error {
 	set := map[string]*string{}
@@ -75,17 +101,43 @@ func (r *real) createTopic(ctx context.Context, name string, partitions int32, c
 	if _, err := r.admin.CreateTopic(ctx, partitions, -1, set, name); err != nil {
 		return err
 	}
-	r.mu.Lock()
-	r.topics = append(r.topics, name)
-	r.mu.Unlock()
-	for range 100 { // a topic that was created is not yet known to every broker
-		details, err := r.admin.ListTopics(ctx, name)
-		if err == nil && details[name].Err == nil && len(details[name].Partitions) == int(partitions) {
-			return nil
-		}
-		time.Sleep(50 * time.Millisecond)
+	return r.known(ctx, name, partitions)
+}
+
+// known waits until every broker knows the topic and its leaders: a broker that does not sends clients away, for seconds.
+func (r *real) known(ctx context.Context, name string, partitions int32) error {
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	brokers, err := r.admin.ListBrokers(ctx)
+	if err != nil {
+		return err
 	}
-	return fmt.Errorf("topic %s was created and is still not known to the brokers", name)
+	req := kmsg.NewPtrMetadataRequest()
+	topic := kmsg.NewMetadataRequestTopic()
+	topic.Topic = kmsg.StringPtr(name)
+	req.Topics = append(req.Topics, topic)
+	for _, id := range brokers.NodeIDs() {
+		for {
+			resp, err := req.RequestWith(ctx, r.client.Broker(int(id)))
+			if err == nil && complete(resp, partitions) {
+				break
+			}
+			select {
+			case <-time.After(settling):
+			case <-ctx.Done():
+				return fmt.Errorf("topic %s was created and broker %d still does not know it: %w", name, id, cmp.Or(err, ctx.Err()))
+			}
+		}
+	}
+	return nil
+}
+
+// complete says whether a broker knows leaders of so many partitions.
+func complete(resp *kmsg.MetadataResponse, partitions int32) bool {
+	if len(resp.Topics) != 1 || resp.Topics[0].ErrorCode != 0 || len(resp.Topics[0].Partitions) != int(partitions) {
+		return false
+	}
+	return !slices.ContainsFunc(resp.Topics[0].Partitions, func(p kmsg.MetadataResponseTopicPartition) bool { return p.ErrorCode != 0 || p.Leader < 0 })
 }
 
 // moveLeader puts another replica first and asks for an election.
@@ -118,7 +170,7 @@ func (r *real) moveLeader(ctx context.Context, topic string, partition int32) er
 		if err == nil && details[topic].Partitions[partition].Leader == replicas[0] {
 			return nil
 		}
-		time.Sleep(50 * time.Millisecond)
+		time.Sleep(settling)
 	}
 	return fmt.Errorf("the leader of %s/%d did not move", topic, partition)
 }
@@ -135,8 +187,8 @@ func (r *real) moveCoordinator(ctx context.Context, group string) error {
 		return fmt.Errorf("there is no topic %s yet", offsets)
 	}
 	var hash int32 // Java's String.hashCode, by which Kafka places a group
-	for _, c := range group {
-		hash = 31*hash + c
+	for _, c := range utf16.Encode([]rune(group)) {
+		hash = 31*hash + int32(c)
 	}
 	return r.moveLeader(ctx, offsets, (hash&0x7fffffff)%n)
 }
@@ -152,19 +204,3 @@ func (r *real) startBroker(int32) error          { return errNotReal{"it starts 
 func (r *real) outlive(context.Context, ghost) {}
 
 func (r *real) mend(kmsg.Request, kmsg.Response) bool { return false }
-
-// close removes what the story made. Its own deadline is short: what cannot be removed carries a unique name.
-func (r *real) close() {
-	ctx, cancel := context.WithTimeout(context.Background(), 15*time.Second)
-	defer cancel()
-	r.mu.Lock()
-	topics, names := r.topics, r.names
-	r.mu.Unlock()
-	if len(topics) > 0 {
-		r.admin.DeleteTopics(ctx, topics...)
-	}
-	req := kmsg.NewPtrDeleteGroupsRequest()
-	req.Groups = names
-	r.client.Request(ctx, req) // most names are no groups: their errors say nothing
-	r.client.Close()
-}

@@ -164,32 +164,6 @@ func (s *spec) leak(w *World, out outcome, r any) outcome {
 	return out
 }
 
-// playReal tells a story on a real cluster in real time.
-func (s *spec) playReal(o options, brokers []string, story func(*World), schedule *Schedule) outcome {
-	if o.fakeOnly != "" {
-		return outcome{skip: "not told on a real cluster: " + o.fakeOnly}
-	}
-	if limit := realLimit(); o.lasts > limit {
-		return outcome{skip: fmt.Sprintf("not told on a real cluster: the story lasts %v, longer than %v (KATA_REAL_LIMIT)", o.lasts, limit)}
-	}
-	backend, err := newReal(brokers)
-	if err != nil {
-		return outcome{err: fmt.Errorf("no Kafka at KAFKA_BROKERS=%s: %w", strings.Join(brokers, ","), err)}
-	}
-	w := newWorld(s.t, o, backend)
-	w.schedule, w.mine = schedule, s.mine
-	w.play(story)
-	return w.outcome()
-}
-
-// realLimit is how long a story may last to be told on a real cluster: KATA_REAL_LIMIT, or five minutes.
-func realLimit() time.Duration {
-	if d, err := time.ParseDuration(os.Getenv("KATA_REAL_LIMIT")); err == nil {
-		return d
-	}
-	return 5 * time.Minute
-}
-
 // report gives the verdict on t.
 func (s *spec) report(o options, out outcome) {
 	s.t.Helper()

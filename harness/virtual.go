@@ -58,6 +58,7 @@ func (v *virtual) listen(address string) (net.Listener, error) {
 func (v *virtual) unique(name string) string { return name }
 func (v *virtual) exact() bool               { return true }
 func (v *virtual) slack() time.Duration      { return 0 }
+func (v *virtual) haste() time.Duration      { return 0 }
 func (v *virtual) settle()                   { synctest.Wait() }
 func (v *virtual) close()                    { v.cluster.Close() }
 

@@ -100,18 +100,26 @@ func (w *World) SleepUntil(at time.Duration) { w.Sleep(at - w.Now()) }
 // It looks at the journal, at the cluster, or at what the program reports; never at private state.
 type Claim func(w *World) error
 
-// Claim ends the story as red unless all claims hold now.
+// Claim ends the story as red unless all claims hold now. In real time now lasts as long as the backend's slack: what is
+// true may be seen later, while what is broken stays broken.
 func (w *World) Claim(claims ...Claim) {
 	w.backend.settle()
-	var failed []error
+	failed := w.judge(claims)
+	for over := w.Now() + w.backend.slack(); len(failed) > 0 && w.Now() < over; failed = w.judge(claims) {
+		time.Sleep(recheck)
+	}
+	if len(failed) > 0 {
+		w.end(failed[0], failed[1:]...)
+	}
+}
+
+func (w *World) judge(claims []Claim) (failed []error) {
 	for _, c := range claims {
 		if err := c(w); err != nil {
 			failed = append(failed, err)
 		}
 	}
-	if len(failed) > 0 {
-		w.end(failed[0], failed[1:]...)
-	}
+	return failed
 }
 
 // recheck is how often Until looks again when no event has come.
