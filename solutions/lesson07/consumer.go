@@ -5,9 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/kafka-katas/kafka-katas/ops"
@@ -120,5 +123,396 @@ func (c *Consumer) Run(ctx context.Context) error {
 		// Nothing that is left of a membership which may be over is worth trusting: not a position, not a queue, not
 		// the client's idea of what it owns. Starting over repeats the uncommitted tail, as any crash does.
 		slog.Warn("joining the group anew", "group", c.cfg.Group, "error", err)
+	}
+}
+
+// A session is one membership, from joining to leaving, with a client of its own.
+type session struct {
+	*Consumer
+	ctx    context.Context // ends when the session has to
+	end    context.CancelCauseFunc
+	base   context.Context // outlives ctx: for what has to be finished
+	client *kgo.Client
+	link   *link
+
+	polling     context.Context // ends to let arrivals in
+	interrupt   context.CancelFunc
+	arrivals    []topicPartition
+	arrived     chan struct{} // closed when arrivals are owned
+	member      string        // the name under which everything owned was assigned
+	closed      bool          // workers go home
+	uncommitted bool          // there is progress that the commit loop was told of
+	progress    chan struct{}
+	room        chan struct{} // a full partition has room again
+	committing  chan struct{} // full while a commit is under way; a channel, since it lasts
+}
+
+func (c *Consumer) newSession(ctx context.Context) *session {
+	s := &session{
+		Consumer:   c,
+		base:       context.WithoutCancel(ctx),
+		link:       newLink(),
+		progress:   make(chan struct{}, 1),
+		room:       make(chan struct{}, 1),
+		committing: make(chan struct{}, 1),
+	}
+	s.ctx, s.end = context.WithCancelCause(ctx)
+	s.polling, s.interrupt = context.WithCancel(s.ctx)
+	return s
+}
+
+// options are the user's, then what the consumer decides: the later one counts.
+func (s *session) options() []kgo.Opt {
+	cfg := s.cfg
+	start := map[Start]kgo.Offset{
+		StartEarliest:  kgo.NewOffset().AtStart(),
+		StartLatest:    kgo.NewOffset().AtEnd(),
+		StartCommitted: kgo.NewOffset().AtCommitted(),
+	}
+	opts := append(s.opts[:len(s.opts):len(s.opts)],
+		kgo.ConsumerGroup(cfg.Group),
+		kgo.ConsumeTopics(cfg.Topics...),
+		kgo.ConsumeStartOffset(start[cfg.Start]),
+		kgo.SessionTimeout(cfg.SessionTimeout),
+		kgo.HeartbeatInterval(cfg.HeartbeatInterval),
+		kgo.RebalanceTimeout(cfg.RebalanceTimeout),
+		kgo.MetadataMaxAge(cfg.MetadataMaxAge),
+		kgo.MetadataMinAge(min(cfg.MetadataMaxAge, 5*time.Second)),
+		kgo.WithHooks(s.link),
+		// The client's own commits carry whatever membership it has when they leave. Ours carry the one under which
+		// the work was done; see commit.
+		kgo.DisableAutoCommit(),
+		kgo.OnPartitionsAssigned(s.assigned),
+		kgo.OnPartitionsRevoked(s.revoked),
+		kgo.OnPartitionsLost(s.lost),
+		kgo.AdjustFetchOffsetsFn(s.starting),
+	)
+	switch cfg.Protocol {
+	case ProtocolClassic:
+		// Cooperative: what does not move goes on. Sticky: little moves. Range would give one member the first
+		// partitions of every topic.
+		opts = append(opts, kgo.Balancers(kgo.CooperativeStickyBalancer()))
+	case ProtocolConsumer:
+		opts = append(opts, kgo.ServerSideBalancer(), kgo.Balancers(kgo.StickyBalancer())) // the broker's "uniform"
+	}
+	if cfg.InstanceID != "" {
+		opts = append(opts, kgo.InstanceID(cfg.InstanceID))
+	}
+	return opts
+}
+
+// run consumes until the session has to end, and says why; nil if it was asked to.
+func (s *session) run() error {
+	defer s.end(nil)
+	cut, cancel := context.WithCancel(s.base)
+	defer cancel()
+	client, err := kgo.NewClient(append(s.options(), kgo.WithContext(cut))...)
+	if err != nil {
+		return fmt.Errorf("client: %w", err)
+	}
+	if blocks, _ := client.OptValue(kgo.BlockRebalanceOnPoll).(bool); blocks {
+		client.CloseAllowingRebalance()
+		return errors.New("client options: BlockRebalanceOnPoll would keep a whole member waiting for one slow partition")
+	}
+	c := s.Consumer
+	c.mu.Lock()
+	s.client = client
+	c.session = s
+	if c.paused {
+		client.PauseFetchTopics(c.cfg.Topics...)
+	}
+	c.mu.Unlock()
+
+	var helpers sync.WaitGroup
+	for range s.cfg.Concurrency {
+		helpers.Go(s.work)
+	}
+	helpers.Go(s.commitRegularly)
+	helpers.Go(s.watchLease)
+	helpers.Go(s.watchEnds)
+	s.poll()
+
+	why := context.Cause(s.ctx)
+	s.windUp(why)
+	c.mu.Lock()
+	c.session = nil
+	s.closed = true
+	c.toDo.Broadcast()
+	c.mu.Unlock()
+	helpers.Wait()
+	s.leave(cut, cancel)
+	for _, ours := range []error{errExpelled, errGaveUp, ErrFenced, ErrNoCommit} {
+		if errors.Is(why, ours) {
+			return why
+		}
+	}
+	return nil // the caller ended it
+}
+
+// windUp brings the work to an end and commits it, unless it is not ours to commit any more.
+func (s *session) windUp(why error) {
+	owned := s.all()
+	if errors.Is(why, errExpelled) || errors.Is(why, ErrFenced) {
+		s.retire(owned, 0, errLost)
+	} else {
+		s.retire(owned, s.cfg.DrainTimeout, errStopping)
+		s.commitFinally(owned)
+	}
+	s.forget(owned)
+}
+
+// leave says goodbye, so that the partitions move at once, and closes the client. A rebalance under way has to end
+// first; a cluster out of reach is told by the session timeout as well.
+func (s *session) leave(cut context.Context, cancel context.CancelFunc) {
+	patience := s.cfg.DrainTimeout
+	if s.link.down() != nil {
+		patience = time.Second
+	}
+	ctx, done := context.WithTimeout(cut, patience)
+	defer done()
+	if err := s.client.LeaveGroupContext(ctx); err != nil {
+		slog.Warn("could not leave the group, its session has to time out", "group", s.cfg.Group, "error", err)
+	}
+	if ctx.Err() != nil {
+		cancel() // or Close would wait for a group that does not answer
+	}
+	s.client.Close()
+}
+
+// What a handler's context was cancelled for, and what ends a session.
+var (
+	errNotOwned = errors.New("the partition is owned no longer")
+	errRevoked  = errors.New("the partition has to be given up and its drain timeout has passed")
+	errLost     = errors.New("the partition was lost")
+	errStopping = errors.New("the consumer stops and its drain timeout has passed")
+	errExpelled = errors.New("the group may have expelled this member")
+	errGaveUp   = errors.New("the client gave up on a partition")
+)
+
+func (s *session) all() []*partition {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Collect(maps.Values(s.owned))
+}
+
+func (s *session) those(wanted map[string][]int32) []*partition {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var out []*partition
+	for topic, numbers := range wanted {
+		for _, number := range numbers {
+			if p := s.owned[topicPartition{topic, number}]; p != nil {
+				out = append(out, p)
+			}
+		}
+	}
+	return out
+}
+
+func (s *session) name() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.member
+}
+
+// pause waits, unless ctx ends first.
+func pause(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// poll hands what was fetched to its partitions, until the session ends.
+func (s *session) poll() {
+	for {
+		s.awaitRoom()
+		ctx, limit := s.turn()
+		if s.ctx.Err() != nil {
+			return
+		}
+		s.accept(s.client.PollRecords(ctx, limit))
+	}
+}
+
+// turn is the one place where new partitions become owned: between two polls. So records that a poll returned belong to
+// the owners of that moment, and cannot be mistaken for those of a partition that went and came back. (The client's
+// BlockRebalanceOnPoll would do it too, but then no partition is polled while one of them is drained.)
+func (s *session) turn() (context.Context, int) {
+	c := s.Consumer
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, tp := range s.arrivals {
+		s.own(tp)
+	}
+	s.arrivals = nil
+	if s.arrived != nil {
+		close(s.arrived)
+		s.arrived = nil
+	}
+	if s.polling.Err() != nil {
+		s.polling, s.interrupt = context.WithCancel(s.ctx)
+	}
+	// A partition is full at half of MaxQueued, and no poll brings more than the fullest of the others has room for.
+	most := 0
+	for _, p := range c.owned {
+		if !p.paused {
+			most = max(most, p.queued)
+		}
+	}
+	return s.polling, max(1, c.cfg.MaxQueued-most)
+}
+
+// own begins one ownership, with nothing of an earlier one but its counts.
+func (s *session) own(tp topicPartition) {
+	c := s.Consumer
+	t := c.tallies[tp]
+	if t == nil {
+		t = newTally(tp)
+		c.tallies[tp] = t
+	}
+	t.Assigned = true
+	t.LastProgress = time.Now()
+	t.Committed, t.Position = -1, -1
+	p := &partition{topicPartition: tp, tally: t, done: kgo.EpochOffset{Epoch: -1, Offset: -1}}
+	p.ctx, p.cancel = context.WithCancelCause(s.base)
+	c.owned[tp] = p
+}
+
+// accept queues what a poll returned and takes note of its errors, without blocking.
+func (s *session) accept(fetches kgo.Fetches) {
+	c := s.Consumer
+	fetches.EachError(s.fetchFailed)
+	now := time.Now()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	fetches.EachPartition(func(f kgo.FetchTopicPartition) {
+		p := c.owned[topicPartition{f.Topic, f.Partition}]
+		if p == nil || p.retired.Load() || len(f.Records) == 0 {
+			return // given up since it was fetched: its next owner gets these
+		}
+		p.HighWatermark = max(p.HighWatermark, f.HighWatermark)
+		p.add(f.Records, now)
+		p.full = p.full || p.queued >= (c.cfg.MaxQueued+1)/2
+		c.ready(p)
+	})
+	s.link.fetched(fetches)
+}
+
+// fetchFailed judges what a poll returned instead of records. Ignored, each of these looks like an idle topic.
+func (s *session) fetchFailed(topic string, number int32, err error) {
+	var group *kgo.ErrGroupSession
+	switch {
+	case errors.Is(err, context.Canceled), errors.Is(err, kgo.ErrClientClosed):
+	case errors.Is(err, kerr.FencedInstanceID):
+		s.end(fmt.Errorf("%w (group %q, instance id %q): %w", ErrFenced, s.cfg.Group, s.cfg.InstanceID, err))
+	case errors.Is(err, kerr.OffsetOutOfRange) && s.cfg.Start == StartCommitted:
+		s.end(fmt.Errorf("%w (group %q, %s/%d): %w", ErrNoCommit, s.cfg.Group, topic, number, err))
+	case errors.As(err, &group):
+		s.link.groupFailed(err)
+	default:
+		s.rest(topicPartition{topic, number}, err)
+	}
+}
+
+// rest keeps the client from fetching a partition for a while that it just failed to: by itself it would try again at
+// once, for as long as the error stands. If it failed to find where to start, it does not try again at all, and the only
+// way to make it is to join anew.
+func (s *session) rest(tp topicPartition, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p := s.owned[tp]
+	switch {
+	case p == nil:
+		s.link.fetchFailed(tp, err, joinAgain) // told with the metadata, every few seconds
+	case !p.placed:
+		s.link.fetchFailed(tp, err, 2*joinAgain)
+		time.AfterFunc(joinAgain, func() {
+			s.mu.Lock()
+			stuck := s.owned[tp] == p && !p.placed
+			s.mu.Unlock()
+			if stuck {
+				s.end(fmt.Errorf("%w: %s: %w", errGaveUp, tp, err))
+			}
+		})
+	default:
+		s.link.fetchFailed(tp, err, 10*fetchAgain)
+		if p.failing {
+			return
+		}
+		p.failing = true
+		s.throttle(p)
+		time.AfterFunc(fetchAgain, func() {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			if p.failing = false; s.owned[tp] == p {
+				s.throttle(p)
+			}
+		})
+	}
+}
+
+const (
+	fetchAgain = time.Second
+	joinAgain  = 30 * time.Second
+)
+
+// patience is how long the poll loop waits for a full partition before it pauses its fetching and goes on without it.
+// Pausing throws away what the client has fetched ahead, so a partition that is only busy must not be paused; everybody
+// else waits along, so a slow one must be.
+const patience = 50 * time.Millisecond
+
+// awaitRoom returns when no partition that is fetched is full.
+func (s *session) awaitRoom() {
+	crowded, polling := s.crowded()
+	if !crowded {
+		return
+	}
+	timeUp := time.NewTimer(patience)
+	defer timeUp.Stop()
+	for crowded {
+		select {
+		case <-s.room:
+			crowded, _ = s.crowded()
+			continue
+		case <-timeUp.C:
+		case <-polling.Done():
+		}
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		for _, p := range s.owned {
+			s.throttle(p)
+		}
+		return
+	}
+}
+
+// crowded reports whether a partition is full although it is fetched, and what ends waiting for it.
+func (s *session) crowded() (bool, context.Context) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, p := range s.owned {
+		if p.full && !p.paused {
+			return true, s.polling
+		}
+	}
+	return false, s.polling
+}
+
+// throttle pauses or resumes fetching of one partition. Others that the same broker leads go on.
+func (s *session) throttle(p *partition) {
+	if p.paused == (p.full || p.failing) {
+		return
+	}
+	p.paused = !p.paused
+	these := map[string][]int32{p.topic: {p.partition}}
+	if p.paused {
+		s.client.PauseFetchPartitions(these)
+	} else {
+		s.client.ResumeFetchPartitions(these)
 	}
 }

@@ -2,11 +2,19 @@ package lesson07
 
 import (
 	"cmp"
+	"context"
+	"errors"
 	"maps"
 	"math"
+	"net"
+	"reflect"
+	"regexp"
 	"slices"
+	"strings"
 	"time"
+	"unicode"
 
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/kafka-katas/kafka-katas/ops"
@@ -138,4 +146,197 @@ func rank(sorted []time.Duration, p float64) time.Duration {
 		return 0
 	}
 	return sorted[int(math.Ceil(p/100*float64(len(sorted))))-1]
+}
+
+// failure is what failed attempts are grouped by.
+type failure struct {
+	class string
+	topicPartition
+}
+
+// failures groups failed attempts, bounded in every direction.
+type failures struct {
+	groups                map[failure]*ops.ErrorGroup
+	maxGroups, maxSamples int
+}
+
+func (f *failures) add(err error, r *kgo.Record, now time.Time) {
+	key := failure{classOf(err), topicPartition{r.Topic, r.Partition}}
+	g := f.groups[key]
+	if g == nil && len(f.groups) >= f.maxGroups {
+		key = failure{"other", topicPartition{"", -1}}
+		g = f.groups[key]
+	}
+	if g == nil {
+		g = &ops.ErrorGroup{Class: key.class, Topic: key.topic, Partition: key.partition, First: now}
+		f.groups[key] = g
+	}
+	g.Count++
+	g.Last = now
+	if len(g.Samples) == f.maxSamples {
+		g.Samples = slices.Delete(g.Samples, 0, 1)
+	}
+	g.Samples = append(g.Samples, ops.ErrorSample{At: now, Offset: r.Offset, Message: redact(err.Error(), r)})
+}
+
+func (f *failures) snapshot() []ops.ErrorGroup {
+	var out []ops.ErrorGroup
+	for _, g := range f.groups {
+		group := *g
+		group.Samples = slices.Clone(g.Samples)
+		out = append(out, group)
+	}
+	slices.SortFunc(out, func(a, b ops.ErrorGroup) int {
+		return cmp.Or(cmp.Compare(a.Class, b.Class), cmp.Compare(a.Topic, b.Topic), cmp.Compare(a.Partition, b.Partition))
+	})
+	return out
+}
+
+// classOf sorts an error into one of few: by meaning where it is known, else by type. Never by text, which has as many
+// values as there are records.
+func classOf(err error) string {
+	var (
+		panicked *panicError
+		kafka    *kerr.Error
+		timeout  net.Error
+	)
+	switch {
+	case errors.As(err, &panicked):
+		return "panic"
+	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
+		return "timeout"
+	case errors.Is(err, context.Canceled):
+		return "cancelled"
+	case errors.As(err, &kafka):
+		return strings.ToLower(kafka.Message)
+	}
+	for ; err != nil; err = errors.Unwrap(err) {
+		t := reflect.TypeOf(err)
+		for t.Kind() == reflect.Pointer {
+			t = t.Elem()
+		}
+		if t.Name() != "" && t.PkgPath() != "errors" && t.PkgPath() != "fmt" {
+			return t.String()
+		}
+	}
+	return "error"
+}
+
+const maxMessage = 200 // characters of an error's text that are kept
+
+var quoted = regexp.MustCompile("\"(?:[^\"\\\\]|\\\\.)*\"|`[^`]*`")
+
+// redact takes what may come from the record out of an error's text: whatever is quoted, and every word that its key,
+// value or headers hold. That takes innocent words too. Where the record is says enough to look it up.
+func redact(message string, r *kgo.Record) string {
+	var inside strings.Builder
+	for _, b := range [][]byte{r.Key, r.Value} {
+		inside.Write(b)
+		inside.WriteByte(0)
+	}
+	for _, h := range r.Headers {
+		inside.Write(h.Value)
+		inside.WriteByte(0)
+	}
+	content := inside.String()
+	message = quoted.ReplaceAllString(message, "…")
+	var out strings.Builder
+	isWord := func(r rune) bool { return unicode.IsLetter(r) || unicode.IsDigit(r) }
+	for len(message) > 0 {
+		end := strings.IndexFunc(message, func(r rune) bool { return !isWord(r) })
+		switch {
+		case end < 0:
+			end = len(message)
+		case end == 0:
+			end = strings.IndexFunc(message, isWord)
+			if end < 0 {
+				end = len(message)
+			}
+			out.WriteString(message[:end])
+			message = message[end:]
+			continue
+		}
+		if w := message[:end]; strings.Contains(content, w) {
+			out.WriteString("…")
+		} else {
+			out.WriteString(w)
+		}
+		message = message[end:]
+	}
+	if text := []rune(out.String()); len(text) > maxMessage {
+		return string(text[:maxMessage]) + "…"
+	}
+	return out.String()
+}
+
+// An alarm watches failed attempts. It is advanced when somebody looks or something fails, and works out what happened
+// in between at the time it happened: nothing has to run for it.
+type alarm struct {
+	rule   Alert
+	failed []time.Time // the latest within the window, oldest first
+	alert  ops.Alert
+	below  time.Time // since when a firing alarm has been below ResolveBelow
+}
+
+const alarmMemory = 1024 // failures that Value can tell apart; the state is exact with as few as Threshold
+
+func (a *alarm) fail(now time.Time) {
+	a.advance(now)
+	if len(a.failed) == max(a.rule.Threshold, alarmMemory) {
+		a.failed = slices.Delete(a.failed, 0, 1)
+	}
+	a.failed = append(a.failed, now)
+	a.changed(now)
+	a.settle(now)
+}
+
+// advance lets the time until now pass: failures leave the window one by one.
+func (a *alarm) advance(now time.Time) {
+	for len(a.failed) > 0 {
+		leaves := a.failed[0].Add(a.rule.Window)
+		if leaves.After(now) {
+			break
+		}
+		a.settle(leaves)
+		a.failed = slices.Delete(a.failed, 0, 1)
+		a.changed(leaves)
+	}
+	a.settle(now)
+}
+
+// settle ends what has lasted long enough by now.
+func (a *alarm) settle(now time.Time) {
+	if fires := a.alert.Since.Add(a.rule.For); a.alert.State == ops.Pending && !fires.After(now) {
+		a.enter(ops.Firing, fires)
+		a.alert.FiredAt = fires
+		a.alert.Fired++
+		a.below = time.Time{}
+	}
+	if resolves := a.below.Add(a.rule.ResolveAfter); a.alert.State == ops.Firing && !a.below.IsZero() && !resolves.After(now) {
+		a.enter(ops.Inactive, resolves)
+		a.alert.ResolvedAt = resolves
+	}
+}
+
+// changed judges a new number of failures in the window.
+func (a *alarm) changed(now time.Time) {
+	n := len(a.failed)
+	switch {
+	case a.alert.State == ops.Inactive && n >= a.rule.Threshold:
+		a.enter(ops.Pending, now)
+	case a.alert.State == ops.Pending && n < a.rule.Threshold:
+		a.enter(ops.Inactive, now)
+	case a.alert.State == ops.Firing && n >= a.rule.ResolveBelow:
+		a.below = time.Time{}
+	case a.alert.State == ops.Firing && a.below.IsZero():
+		a.below = now
+	}
+}
+
+func (a *alarm) enter(s ops.AlertState, at time.Time) { a.alert.State, a.alert.Since = s, at }
+
+func (a *alarm) snapshot() ops.Alert {
+	s := a.alert
+	s.Name, s.Value, s.Threshold = "handler_failures", float64(len(a.failed)), float64(a.rule.Threshold)
+	return s
 }
