@@ -108,6 +108,9 @@ func (s *step) takes(e Event, seen, exact bool, words *phrasebook) bool {
 	if f.TopicPartition() != e.TopicPartition() {
 		return !seen && (e.Kind == Refused || !exact && (e.Kind == Handled || e.Kind == Produced || e.Kind == Committed))
 	}
+	if e.Kind == Affected && e.At != f.At {
+		return false // each has its time, which is often what matters
+	}
 	return e.Kind != Committed || f.Offset <= e.Offset // a step back is news
 }
 

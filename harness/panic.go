@@ -23,7 +23,7 @@ func panicSite(stack []byte, mine func(file string) bool) string {
 
 // seconds is how sentences give story time: 45.31s.
 func seconds(d time.Duration) string {
-	return fmt.Sprintf("%.2fs", d.Seconds())
+	return clockTime(d, d, 2)
 }
 
 // storyPanicked is the verdict on a panic in the story's own goroutine.

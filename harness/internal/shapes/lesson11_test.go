@@ -1,0 +1,74 @@
+package shapes
+
+import (
+	"testing"
+	"time"
+
+	_ "time/tzdata" // where the system has none
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/kafka-katas/kafka-katas/harness"
+)
+
+// In the night in which the clocks go forward, the mail provider asks to be spared and texts wait for the morning. Each
+// channel sends each notification once and in its own time, whatever the other one waits for.
+func TestLesson11_EachChannelWaitsForItselfAlone(t *testing.T) {
+	harness.Run(t, anEveningOfNotifications(asItShould), evening...)
+}
+
+func TestLesson11_OneQueueForBothChannelsIsCaught(t *testing.T) {
+	harness.Run(t, anEveningOfNotifications(oneQueue), append(evening, harness.Red("MISTIMED"))...)
+}
+
+func TestLesson11_ANightOfNineHoursIsCaught(t *testing.T) {
+	harness.Run(t, anEveningOfNotifications(nineHours), append(evening, harness.Red("MISTIMED"))...)
+}
+
+func TestLesson11_AnImpatientRetryIsCaught(t *testing.T) {
+	harness.Run(t, anEveningOfNotifications(impatient), append(evening, harness.Red("MISTIMED"))...)
+}
+
+func TestLesson11_AWholeEventSentAgainIsCaught(t *testing.T) {
+	harness.Run(t, anEveningOfNotifications(sendsAllAgain), append(evening, harness.Red("DUPLICATED"))...)
+}
+
+// The clocks in Berlin go forward on the 26th, from 02:00 to 03:00.
+var evening = []harness.Option{harness.Begins(berlin("25 21:45")), harness.Lasts(11 * time.Hour)}
+
+func anEveningOfNotifications(mistake string) func(w *harness.World) {
+	return func(w *harness.World) {
+		triggers, mail, text := w.Topic("notification-triggers", 1), w.Effects("mail"), w.Effects("text")
+		w.Start("notifier", notifierOf(triggers, mail, text, mistake))
+
+		w.SleepUntil(w.At(berlin("25 21:59")))
+		mail.Next(tooMany{30 * time.Second}, tooMany{45 * time.Second})
+		triggers.Produce(trigger("ana", "welcome"))
+		w.SleepUntil(w.At(berlin("25 22:10")))
+		triggers.Produce(trigger("ben", "shipped"))
+		w.SleepUntil(w.At(berlin("26 08:30")))
+
+		w.Claim(
+			mail.Once("welcome to ana", "shipped to ben"), text.Once("welcome to ana", "shipped to ben"),
+			harness.Times("texts to ana", text.Of("welcome to ana"), w.At(berlin("25 21:59"))),
+			harness.Times("mails to ana", mail.Of("welcome to ana"), w.At(berlin("25 21:59"))+75*time.Second),
+			harness.Times("mails to ben", mail.Of("shipped to ben"), w.At(berlin("25 22:10"))),
+			harness.Times("texts to ben", text.Of("shipped to ben"), w.At(berlin("26 07:00"))),
+		)
+	}
+}
+
+// berlin is a moment of March 2000 on a clock in Berlin, such as "25 21:45".
+func berlin(clock string) time.Time {
+	zone, err := time.LoadLocation("Europe/Berlin")
+	if err != nil {
+		panic(err)
+	}
+	at, err := time.ParseInLocation("2006-01-02 15:04", "2000-03-"+clock, zone)
+	if err != nil {
+		panic(err)
+	}
+	return at
+}
+
+func trigger(user, event string) *kgo.Record { return kgo.KeyStringRecord(user, event) }
