@@ -35,6 +35,11 @@ func (c *Course) judgeSurfaces() error {
 				l.breaks(Surface, Broken{Subject: name, Expected: "the same file names in stub and solution", Got: "the solution has no " + name})
 			}
 		}
+		for _, name := range answerFiles { // a learner who compares the two finds each thing in the file of its name
+			if !slices.Contains(stubFiles, name) {
+				l.breaks(Surface, Broken{Subject: name, Expected: "the same file names in stub and solution", Got: "the stub has no " + name})
+			}
+		}
 		names := slices.Sorted(maps.Keys(stub))
 		names = append(names, slices.DeleteFunc(slices.Sorted(maps.Keys(answer)), func(n string) bool { _, both := stub[n]; return both })...)
 		for _, name := range names {

@@ -1,0 +1,149 @@
+// Edittoverdict measures how long a learner waits from saving a file to the verdict, against the floor: an empty test
+// that imports the same packages. Each run changes a source file first, so that it compiles, links and runs as after an
+// edit.
+//
+//	go run ./internal/edittoverdict -runs 11
+//
+// It works on copies in .katas/, which git ignores. Quote the ratios: they hold when the machine's speed drifts, since
+// the three commands take turns.
+package main
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+)
+
+const floorTest = `package floor
+
+import (
+	"testing"
+
+	_ "github.com/google/go-cmp/cmp"
+	_ "github.com/twmb/franz-go/pkg/kadm"
+	_ "github.com/twmb/franz-go/pkg/kfake"
+	_ "github.com/twmb/franz-go/pkg/kgo"
+
+	_ "github.com/kafka-katas/kafka-katas/harness"
+	_ "github.com/kafka-katas/kafka-katas/ops"
+)
+
+func TestNothing(*testing.T) {}
+`
+
+func main() {
+	runs := flag.Int("runs", 11, "counted runs of each command, after one that warms the caches")
+	lesson := flag.String("lesson", "lesson07", "the kata")
+	flag.Parse()
+	if err := measure(*lesson, *runs); err != nil {
+		fmt.Fprintln(os.Stderr, "edittoverdict:", err)
+		os.Exit(1)
+	}
+}
+
+// a command is one of those that take turns.
+type command struct {
+	name string
+	dir  string
+	args []string
+	red  bool // it ends with exit code 1
+	took []time.Duration
+}
+
+func measure(lesson string, runs int) error {
+	if runs < 1 {
+		return fmt.Errorf("-runs %d: give at least 1", runs)
+	}
+	work := filepath.Join(".katas", "edittoverdict")
+	defer os.RemoveAll(work)
+	floor, kata := filepath.Join(work, "floor"), filepath.Join(work, "kata")
+	if err := os.RemoveAll(work); err != nil {
+		return err
+	}
+	if err := os.MkdirAll(floor, 0o755); err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(floor, "floor_test.go"), []byte(floorTest), 0o644); err != nil {
+		return err
+	}
+	if err := os.CopyFS(kata, os.DirFS(filepath.Join("katas", lesson))); err != nil {
+		return fmt.Errorf("run this at the root of a clone: %w", err)
+	}
+	commands := []*command{
+		{name: "floor: an empty test, with the tag", dir: floor, args: []string{"-tags", "synctests"}},
+		{name: "the kata's first red, with the tag", dir: kata, args: []string{"-tags", "synctests"}, red: true},
+		{name: "the kata's first red, plain go test", dir: kata, red: true},
+	}
+	for i := range runs + 1 {
+		for _, c := range commands {
+			took, err := c.run(i)
+			if err != nil {
+				return err
+			}
+			if i > 0 {
+				c.took = append(c.took, took)
+			}
+		}
+	}
+	for _, c := range commands {
+		fmt.Printf("%-38s median %-6v min %-6v", c.name, median(c.took), slices.Min(c.took).Round(10*time.Millisecond))
+		if c != commands[0] {
+			fmt.Printf("  %.2f times the floor", ratio(c.took, commands[0].took))
+		}
+		fmt.Println()
+	}
+	return nil
+}
+
+// run edits a file and runs the tests.
+func (c *command) run(i int) (time.Duration, error) {
+	pkg := strings.TrimPrefix(filepath.Base(c.dir), "kata")
+	if pkg == "" {
+		pkg = packageName(c.dir)
+	}
+	edit := fmt.Sprintf("package %s\n\nvar edited = %d + %d\n\nfunc init() { edited++ }\n", pkg, time.Now().UnixNano(), i)
+	if err := os.WriteFile(filepath.Join(c.dir, "edit.go"), []byte(edit), 0o644); err != nil {
+		return 0, err
+	}
+	cmd := exec.Command("go", append(append([]string{"test"}, c.args...), "./"+filepath.ToSlash(c.dir))...)
+	begin := time.Now()
+	out, err := cmd.CombinedOutput()
+	took := time.Since(begin)
+	if _, failed := err.(*exec.ExitError); failed != c.red || strings.Contains(string(out), "[build failed]") {
+		return 0, fmt.Errorf("%s did not end as it should:\n%s", strings.Join(cmd.Args, " "), out)
+	}
+	return took, nil
+}
+
+func packageName(dir string) string {
+	files, _ := filepath.Glob(filepath.Join(dir, "*.go"))
+	for _, file := range files {
+		data, _ := os.ReadFile(file)
+		for line := range strings.Lines(string(data)) {
+			if name, ok := strings.CutPrefix(line, "package "); ok {
+				return strings.TrimSpace(name)
+			}
+		}
+	}
+	return "kata"
+}
+
+func median(d []time.Duration) time.Duration {
+	d = slices.Sorted(slices.Values(d))
+	return d[len(d)/2].Round(10 * time.Millisecond)
+}
+
+// ratio is the median of the ratios pair by pair.
+func ratio(a, b []time.Duration) float64 {
+	var out []float64
+	for i := range a {
+		out = append(out, float64(a[i])/float64(b[i]))
+	}
+	slices.Sort(out)
+	return out[len(out)/2]
+}
