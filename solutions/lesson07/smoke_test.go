@@ -1,5 +1,9 @@
-//go:build synctests
+//go:build synctests && smoke
 
+// The specifications are in katas/lesson07 and are laid over this package. What is here goes further into what can go
+// wrong between the consumer and its client, without the harness, and is run by hand:
+//
+//	go test -tags synctests,smoke ./solutions/lesson07    CHAOS=300 … -run TestChaos
 package lesson07_test
 
 import (
