@@ -117,7 +117,7 @@ func enriches(profiles *httpfake.Partner, mistake string) func(*harness.Process)
 	return func(p *harness.Process) func(context.Context, *kgo.Record) (*kgo.Record, error) {
 		l := &lookups{
 			client: httpfake.Client(p), url: profiles.URL, known: map[string]string{}, flights: map[string]chan struct{}{},
-			places: make(chan struct{}, 2), alone: mistake != "",
+			places: make(chan struct{}, 2), alone: mistake == "stampede",
 		}
 		return func(ctx context.Context, r *kgo.Record) (*kgo.Record, error) {
 			customer, _, _ := strings.Cut(string(r.Value), " ")
