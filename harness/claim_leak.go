@@ -32,10 +32,11 @@ func (w *World) NoMoreGoroutines() Claim {
 	}
 }
 
-// goroutines are the places at which the learner's code has started the goroutines that there are.
+// goroutines are the places at which the learner's code has started the goroutines that there are in this story.
 func (w *World) goroutines() (places []string) {
-	for _, g := range stacks.Take() {
-		if w.mine(g.CreatedBy.File) {
+	all := stacks.Take() // this goroutine first
+	for _, g := range all {
+		if g.Bubble == all[0].Bubble && w.mine(g.CreatedBy.File) {
 			places = append(places, g.CreatedBy.Place())
 		}
 	}

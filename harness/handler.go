@@ -10,6 +10,15 @@ import (
 // not called, and what it returns is not seen. The handler's context also ends when the process is gone, so that a
 // handler that waits never outlives its story.
 func (p *Process) Handler(handle func(ctx context.Context, r *kgo.Record) error) func(ctx context.Context, r *kgo.Record) error {
+	return p.handler(handle, p.group)
+}
+
+// Handler is [Process.Handler] for a program that is in several groups: it handles records of this one.
+func (g *Group) Handler(p *Process, handle func(ctx context.Context, r *kgo.Record) error) func(ctx context.Context, r *kgo.Record) error {
+	return p.handler(handle, func() string { return g.Name })
+}
+
+func (p *Process) handler(handle func(ctx context.Context, r *kgo.Record) error, of func() string) func(ctx context.Context, r *kgo.Record) error {
 	return func(ctx context.Context, r *kgo.Record) (err error) {
 		if p.point(Before, Handle) {
 			return errCrashed
@@ -18,26 +27,23 @@ func (p *Process) Handler(handle func(ctx context.Context, r *kgo.Record) error)
 		defer cancel()
 		defer context.AfterFunc(p.gone, cancel)()
 
-		group := p.group()
+		group := of()
 		event := Event{
 			Kind: Began, Process: p.Name, Group: group, Call: p.w.nextCall(),
 			Topic: r.Topic, Partition: r.Partition, Offset: r.Offset, Key: string(r.Key),
 		}
-		p.w.journal.add(event)
+		if !p.witness(event) {
+			return errCrashed
+		}
 		returned := false
 		defer func() {
-			if p.isDead() {
-				err = errCrashed
-				return
-			}
 			event.Kind, event.Err = Handled, err
 			if !returned { // it panics: the program decides what becomes of that
 				event.Kind, event.Text = Failed, "panicked"
 			} else if err != nil {
 				event.Kind = Failed
 			}
-			p.w.journal.add(event)
-			if p.point(After, Handle) {
+			if !p.witness(event) || p.point(After, Handle) {
 				err = errCrashed
 			}
 		}()

@@ -67,7 +67,7 @@ func readsOnly(req kmsg.Request) bool {
 // the handler's side does not.
 func (o *observer) WantReply(f *wire.Frame) bool {
 	switch f.Request.(type) {
-	case *kmsg.MetadataRequest, *kmsg.ProduceRequest, *kmsg.OffsetCommitRequest, *kmsg.TxnOffsetCommitRequest, *kmsg.EndTxnRequest,
+	case *kmsg.MetadataRequest, *kmsg.FindCoordinatorRequest, *kmsg.ProduceRequest, *kmsg.OffsetCommitRequest, *kmsg.TxnOffsetCommitRequest, *kmsg.EndTxnRequest,
 		*kmsg.JoinGroupRequest, *kmsg.SyncGroupRequest, *kmsg.HeartbeatRequest, *kmsg.LeaveGroupRequest,
 		*kmsg.ConsumerGroupHeartbeatRequest, *kmsg.ShareGroupHeartbeatRequest, *kmsg.OffsetForLeaderEpochRequest:
 		return true
@@ -104,8 +104,14 @@ func (o *observer) Reply(f *wire.Frame, resp kmsg.Response) wire.Verdict {
 			}
 		}
 	}
+	if p.w.paced.Load() && Request(f.Key) == Fetch {
+		return wire.Delay(pace, pass)
+	}
 	return pass
 }
+
+// pace is how long a fetch takes where it must take time.
+const pace = 5 * time.Millisecond
 
 // membership is what a process's own requests and the coordinator's replies say of its place in a group.
 type membership struct {
@@ -115,37 +121,47 @@ type membership struct {
 	owned      []TopicPartition
 	session    time.Duration
 	lastBeat   time.Duration
-	joining    string  // the member id of a JoinGroup in flight
-	txn        []Event // offsets sent in the running transaction
+	joining    string // the member id of a JoinGroup in flight
 }
 
 // newGroupSession is the session timeout of KIP-848 members: the broker's default, since members do not name one.
 const newGroupSession = 45 * time.Second
 
+// group is the group that the process is in; of several, one.
 func (p *Process) group() string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.member.group
+	return p.lastGroup
+}
+
+// member is the process's place in a group. p.mu is held.
+func (p *Process) member(group string) *membership {
+	m := p.members[group]
+	if m == nil {
+		m = &membership{group: group}
+		p.members[group] = m
+	}
+	return m
 }
 
 // requested notes what a process says of itself.
 func (p *Process) requested(req kmsg.Request) {
 	p.mu.Lock()
 	var gaveUp []TopicPartition
-	m := &p.member
+	var group string
 	switch req := req.(type) {
 	case *kmsg.JoinGroupRequest:
-		m.group, m.session = req.Group, time.Duration(req.SessionTimeoutMillis)*time.Millisecond
+		group = req.Group
+		m := p.member(group)
+		m.session = time.Duration(req.SessionTimeoutMillis) * time.Millisecond
 		m.joining = req.MemberID
-		if req.InstanceID != nil {
-			m.instance = *req.InstanceID
-		}
+		m.name(req.InstanceID)
 		gaveUp = m.keep(claimedOwned(req))
 	case *kmsg.ConsumerGroupHeartbeatRequest:
-		m.group, m.session = req.Group, newGroupSession
-		if req.InstanceID != nil {
-			m.instance = *req.InstanceID
-		}
+		group = req.Group
+		m := p.member(group)
+		m.session = newGroupSession
+		m.name(req.InstanceID)
 		if req.Topics != nil {
 			var owned []TopicPartition
 			for _, t := range req.Topics {
@@ -154,12 +170,21 @@ func (p *Process) requested(req kmsg.Request) {
 			gaveUp = m.keep(owned)
 		}
 	case *kmsg.ShareGroupHeartbeatRequest:
-		m.group, m.session = req.GroupID, newGroupSession
+		group = req.GroupID
+		p.member(group).session = newGroupSession
 	}
-	group := m.group
+	if group != "" {
+		p.lastGroup = group
+	}
 	p.mu.Unlock()
 	if len(gaveUp) > 0 {
 		p.w.journal.add(Event{Kind: Revoked, Process: p.Name, Group: group, Partitions: gaveUp})
+	}
+}
+
+func (m *membership) name(instance *string) {
+	if instance != nil {
+		m.instance = *instance
 	}
 }
 
@@ -204,6 +229,11 @@ func (p *Process) replied(req kmsg.Request, resp kmsg.Response, sent int) {
 	switch resp := resp.(type) {
 	case *kmsg.MetadataResponse:
 		p.w.learnTopics(resp)
+		for _, t := range resp.Topics {
+			if t.Topic != nil {
+				p.forbidden(t.ErrorCode, "Metadata", Event{Topic: *t.Topic})
+			}
+		}
 	case *kmsg.ProduceResponse:
 		p.repliedProduce(req.(*kmsg.ProduceRequest), resp)
 	case *kmsg.OffsetCommitResponse:
@@ -229,6 +259,14 @@ func (p *Process) refused(code int16, what string, e Event) bool {
 	}
 	p.w.journal.add(e)
 	return true
+}
+
+// forbidden journals a refusal if it is one for want of rights: what else these requests are refused with is kgo's to get over.
+func (p *Process) forbidden(code int16, what string, e Event) {
+	switch kerr.ErrorForCode(code) {
+	case kerr.TopicAuthorizationFailed, kerr.GroupAuthorizationFailed, kerr.TransactionalIDAuthorizationFailed:
+		p.refused(code, what, e)
+	}
 }
 
 // learnTopics remembers which topic has which ID; newer requests name topics by their IDs alone.

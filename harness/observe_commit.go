@@ -52,7 +52,7 @@ func (p *Process) repliedCommit(req *kmsg.OffsetCommitRequest, resp *kmsg.Offset
 		}
 	}
 	if committed {
-		p.beat()
+		p.beat(req.Group)
 	}
 }
 
@@ -70,7 +70,7 @@ func (p *Process) repliedTxnCommit(req *kmsg.TxnOffsetCommitRequest, resp *kmsg.
 		for _, part := range t.Partitions {
 			tp := TopicPartition{p.w.topicOf(t.Topic, t.TopicID), part.Partition}
 			if !refused[tp] {
-				p.member.txn = append(p.member.txn, Event{Kind: Committed, Process: p.Name, Group: req.Group, Generation: req.Generation,
+				p.txns[req.TransactionalID] = append(p.txns[req.TransactionalID], Event{Kind: Committed, Process: p.Name, Group: req.Group, Generation: req.Generation,
 					Topic: tp.Topic, Partition: tp.Partition, Offset: part.Offset, Sent: sent})
 			}
 		}
@@ -83,8 +83,8 @@ func (p *Process) repliedEndTxn(req *kmsg.EndTxnRequest, resp *kmsg.EndTxnRespon
 		return
 	}
 	p.mu.Lock()
-	offsets := p.member.txn
-	p.member.txn = nil
+	offsets := p.txns[req.TransactionalID]
+	delete(p.txns, req.TransactionalID)
 	p.mu.Unlock()
 	if !req.Commit {
 		p.w.journal.add(Event{Kind: Noted, Process: p.Name, Text: "transaction aborted"})

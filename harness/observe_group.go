@@ -2,6 +2,7 @@ package harness
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 	"time"
 
@@ -12,21 +13,26 @@ import (
 func (p *Process) repliedGroup(req kmsg.Request, resp kmsg.Response) {
 	switch resp := resp.(type) {
 	case *kmsg.JoinGroupResponse:
-		p.mu.Lock()
-		p.member.joining = ""
-		p.mu.Unlock()
 		group := req.(*kmsg.JoinGroupRequest).Group
+		p.mu.Lock()
+		p.member(group).joining = ""
+		p.mu.Unlock()
 		if resp.ErrorCode == kerr.MemberIDRequired.Code || p.refused(resp.ErrorCode, "JoinGroup", Event{Group: group}) {
 			return
 		}
-		p.beat()
+		p.beat(group)
 		p.joined(group, resp.Generation)
+	case *kmsg.FindCoordinatorResponse:
+		for _, c := range resp.Coordinators {
+			p.forbidden(c.ErrorCode, "FindCoordinator", Event{Group: c.Key})
+		}
+		p.forbidden(resp.ErrorCode, "FindCoordinator", Event{})
 	case *kmsg.SyncGroupResponse:
 		group := req.(*kmsg.SyncGroupRequest).Group
 		if p.refused(resp.ErrorCode, "SyncGroup", Event{Group: group}) {
 			return
 		}
-		p.beat()
+		p.beat(group)
 		var assigned kmsg.ConsumerMemberAssignment
 		if assigned.ReadFrom(resp.MemberAssignment) != nil {
 			return
@@ -39,9 +45,9 @@ func (p *Process) repliedGroup(req kmsg.Request, resp kmsg.Response) {
 	case *kmsg.HeartbeatResponse:
 		switch resp.ErrorCode {
 		case 0:
-			p.beat()
+			p.beat(req.(*kmsg.HeartbeatRequest).Group)
 		case kerr.RebalanceInProgress.Code: // a heartbeat all the same
-			p.beat()
+			p.beat(req.(*kmsg.HeartbeatRequest).Group)
 		default:
 			p.refused(resp.ErrorCode, "Heartbeat", Event{Group: req.(*kmsg.HeartbeatRequest).Group})
 		}
@@ -58,7 +64,7 @@ func (p *Process) repliedGroup(req kmsg.Request, resp kmsg.Response) {
 		case resp.MemberEpoch < 0:
 			p.left(group)
 		default:
-			p.beat()
+			p.beat(group)
 			p.joined(group, resp.MemberEpoch)
 		}
 	}
@@ -73,7 +79,7 @@ func (p *Process) repliedGroupHeartbeat(req *kmsg.ConsumerGroupHeartbeatRequest,
 		p.left(req.Group)
 		return
 	}
-	p.beat()
+	p.beat(req.Group)
 	p.joined(req.Group, resp.MemberEpoch)
 	if resp.Assignment == nil {
 		return
@@ -87,8 +93,9 @@ func (p *Process) repliedGroupHeartbeat(req *kmsg.ConsumerGroupHeartbeatRequest,
 
 func (p *Process) joined(group string, generation int32) {
 	p.mu.Lock()
-	again := p.member.generation == generation
-	p.member.generation = generation
+	m := p.member(group)
+	again := m.generation == generation
+	m.generation = generation
 	p.mu.Unlock()
 	if !again {
 		p.w.journal.add(Event{Kind: Joined, Process: p.Name, Group: group, Generation: generation})
@@ -100,56 +107,68 @@ func (p *Process) assigned(group string, owned []TopicPartition) {
 		return cmp.Or(cmp.Compare(a.Topic, b.Topic), cmp.Compare(a.Partition, b.Partition))
 	})
 	p.mu.Lock()
-	p.member.owned = owned
-	generation := p.member.generation
+	m := p.member(group)
+	m.owned = owned
+	generation := m.generation
 	p.mu.Unlock()
 	p.w.journal.add(Event{Kind: Assigned, Process: p.Name, Group: group, Generation: generation, Partitions: owned})
 }
 
 func (p *Process) left(group string) {
 	p.mu.Lock()
-	p.member.owned, p.member.session = nil, 0
+	m := p.member(group)
+	m.owned, m.session = nil, 0
 	p.mu.Unlock()
 	p.w.journal.add(Event{Kind: Left, Process: p.Name, Group: group})
 }
 
 // beat notes that the coordinator has heard of the member.
-func (p *Process) beat() {
+func (p *Process) beat(group string) {
 	now := p.w.Now()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.member.lastBeat = now
+	p.member(group).lastBeat = now
 }
 
-// expireLater journals when the coordinator gives up on a member that has vanished: the session timeout after it last
+// expireLater journals when the coordinators give up on a member that has vanished: the session timeout after they last
 // heard of it. Brokers do not tell, so this is inferred from the wire.
 func (p *Process) expireLater() {
 	p.mu.Lock()
-	m := p.member
+	var members []membership
+	for _, group := range slices.Sorted(maps.Keys(p.members)) {
+		members = append(members, *p.members[group])
+	}
 	p.mu.Unlock()
-	if m.session == 0 || m.group == "" {
+	for _, m := range members {
+		p.expireFrom(m)
+	}
+}
+
+func (p *Process) expireFrom(m membership) {
+	if m.session == 0 {
 		return
 	}
 	if m.joining != "" {
 		go p.w.backend.outlive(p.w.ctx, ghost{m.group, m.joining, m.session, func() bool {
 			p.mu.Lock()
 			defer p.mu.Unlock()
-			return p.member.lastBeat > m.lastBeat
+			return p.members[m.group].lastBeat > m.lastBeat
 		}})
 	}
 	at := m.lastBeat + m.session - p.w.Now()
 	time.AfterFunc(at, func() {
 		p.mu.Lock()
-		back := p.member.lastBeat > m.lastBeat || p.member.session == 0
+		now := p.members[m.group]
+		back := now.lastBeat > m.lastBeat || now.session == 0
 		p.mu.Unlock()
-		if !back && p.w.ctx.Err() == nil && !p.w.replaced(p, m.instance) {
+		if !back && p.w.ctx.Err() == nil && !p.w.replaced(p, m.group, m.instance) {
 			p.w.journal.add(Event{Kind: Expired, Process: p.Name, Group: m.group})
 		}
 	})
 }
 
 // replaced says whether a static member's next life has taken its place before its session expired.
-func (w *World) replaced(p *Process, instance string) bool {
+func (w *World) replaced(p *Process, group, instance string) bool {
 	if instance == "" {
 		return false
 	}
@@ -162,6 +181,7 @@ func (w *World) replaced(p *Process, instance string) bool {
 		}
 		o.mu.Lock()
 		defer o.mu.Unlock()
-		return o.member.instance == instance && o.member.lastBeat > 0
+		m := o.members[group]
+		return m != nil && m.instance == instance && m.lastBeat > 0
 	})
 }

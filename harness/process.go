@@ -55,8 +55,10 @@ type Process struct {
 	points    map[Point]int // how often each point was passed; Nth is 0 in the key
 	crashAt   []Point
 	requests  map[Request]int
-	inFlight  sync.Map // *wire.Frame to inFlight
-	member    membership
+	inFlight  sync.Map               // *wire.Frame to inFlight
+	members   map[string]*membership // by group
+	lastGroup string                 // the one that it joined or rejoined last
+	txns      map[string][]Event     // offsets sent in the running transactions, by transactional id
 	made      []*kgo.Client
 	dir       string
 
@@ -68,7 +70,7 @@ type Process struct {
 func (w *World) Start(name string, build func(p *Process) (Runner, error)) *Process {
 	p := &Process{
 		Name: name, w: w, build: build, done: make(chan struct{}),
-		cables: map[*cable]struct{}{}, points: map[Point]int{}, requests: map[Request]int{},
+		cables: map[*cable]struct{}{}, members: map[string]*membership{}, txns: map[string][]Event{}, points: map[Point]int{}, requests: map[Request]int{},
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	p.cancel = cancel
@@ -309,6 +311,17 @@ func (p *Process) unwire() {
 	}
 	p.cancel()
 	go p.bury()
+}
+
+// witness journals what the process does, unless it is dead: nothing of it may follow its crash. To make that one step,
+// it holds the lock that the crash needs.
+func (p *Process) witness(e Event) (alive bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.dead {
+		p.w.journal.add(e)
+	}
+	return !p.dead
 }
 
 func (p *Process) isDead() bool {

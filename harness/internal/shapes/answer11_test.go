@@ -26,31 +26,32 @@ func (e tooMany) Error() string {
 	return fmt.Sprintf("too many requests, retry after %v", e.retryAfter)
 }
 
-// channel is one way to reach a user.
-type channel struct {
-	send     func(ctx context.Context, user, event string) error
-	atNight  bool // may wake people up
-	consumer *kgo.Client
+// queue is one way to reach a user, with a consumer group of its own: what one waits for is no business of the others.
+type queue struct {
+	send    func(user, event string) error
+	atNight bool // may wake people up
+	client  *kgo.Client
+	handle  func(context.Context, *kgo.Record) error
 }
 
-// notifier has a consumer group for each channel: what one waits for is no business of the others.
 type notifier struct {
-	channels []*channel
-	mistake  string
+	queues  []*queue
+	mistake string
 }
 
-func notifierOf(triggers *harness.Topic, mail, text *harness.Effects, mistake string) func(p *harness.Process) (harness.Runner, error) {
+func notifierOf(triggers *harness.Topic, mail, text channel, mistake string) func(p *harness.Process) (harness.Runner, error) {
 	return func(p *harness.Process) (harness.Runner, error) {
 		n := &notifier{mistake: mistake}
-		for _, e := range []*harness.Effects{mail, text} {
-			client, err := kgo.NewClient(append(p.Options(), kgo.ConsumerGroup(fmt.Sprintf("notify-by-%d", len(n.channels))), kgo.ConsumeTopics(triggers.Name),
+		for _, c := range []channel{mail, text} {
+			client, err := kgo.NewClient(append(p.Options(), kgo.ConsumerGroup(c.Name), kgo.ConsumeTopics(triggers.Name),
 				kgo.DisableAutoCommit(), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))...)
 			if err != nil {
 				return nil, err
 			}
-			n.channels = append(n.channels, &channel{atNight: e == mail, consumer: client, send: func(_ context.Context, user, event string) error {
-				return e.Do(p, event+" to "+user, nil)
-			}})
+			q := &queue{client: client, atNight: c == mail}
+			q.send = func(user, event string) error { return c.Do(p, event+" to "+user, nil) }
+			q.handle = c.Handler(p, func(ctx context.Context, r *kgo.Record) error { return n.deliver(ctx, q, r) })
+			n.queues = append(n.queues, q)
 		}
 		return n, nil
 	}
@@ -58,31 +59,31 @@ func notifierOf(triggers *harness.Topic, mail, text *harness.Effects, mistake st
 
 func (n *notifier) Run(ctx context.Context) error {
 	var all errgroup.Group
-	for _, c := range n.channels {
+	for i, q := range n.queues {
 		all.Go(func() error {
-			defer c.consumer.Close()
-			if n.mistake == oneQueue || n.mistake == sendsAllAgain {
-				if c != n.channels[0] {
-					return nil
-				}
-				return n.consume(ctx, c.consumer, n.channels...)
+			defer q.client.Close()
+			switch {
+			case n.mistake != oneQueue && n.mistake != sendsAllAgain:
+				return q.consume(ctx, q.handle)
+			case i == 0:
+				return q.consume(ctx, n.queues[0].handle, n.queues[1].handle)
 			}
-			return n.consume(ctx, c.consumer, c)
+			return nil
 		})
 	}
 	return all.Wait()
 }
 
-func (n *notifier) consume(ctx context.Context, client *kgo.Client, channels ...*channel) error {
+func (q *queue) consume(ctx context.Context, handlers ...func(context.Context, *kgo.Record) error) error {
 	for ctx.Err() == nil {
-		for _, r := range client.PollRecords(ctx, 10).Records() {
-			for _, c := range channels {
-				if !n.deliver(ctx, c, r, channels) {
+		for _, r := range q.client.PollRecords(ctx, 10).Records() {
+			for _, handle := range handlers {
+				if handle(ctx, r) != nil {
 					return nil
 				}
 			}
 			// The sends before the commit: a crash between them repeats a send, and the provider knows its key.
-			if client.CommitRecords(ctx, r) != nil {
+			if q.client.CommitRecords(ctx, r) != nil {
 				return nil
 			}
 		}
@@ -90,27 +91,27 @@ func (n *notifier) consume(ctx context.Context, client *kgo.Client, channels ...
 	return nil
 }
 
-// deliver sends over one channel, as late as it has to be; false if ctx ended first.
-func (n *notifier) deliver(ctx context.Context, c *channel, r *kgo.Record, all []*channel) bool {
+// deliver sends as late as it has to be sent; an error means that ctx ended first.
+func (n *notifier) deliver(ctx context.Context, q *queue, r *kgo.Record) error {
 	for {
-		if !c.atNight && !waited(ctx, n.night(time.Now())) {
-			return false
+		if !q.atNight && !waited(ctx, n.night(time.Now())) {
+			return ctx.Err()
 		}
-		err := c.send(ctx, string(r.Key), string(r.Value))
+		err := q.send(string(r.Key), string(r.Value))
 		var throttled tooMany
 		switch {
 		case err == nil:
-			return true
+			return nil
 		case !errors.As(err, &throttled) || n.mistake == impatient:
 			throttled.retryAfter = time.Second
 		}
 		if !waited(ctx, throttled.retryAfter) {
-			return false
+			return ctx.Err()
 		}
 		if n.mistake == sendsAllAgain {
-			for _, other := range all {
-				if other != c && other.send(ctx, string(r.Key), string(r.Value)) != nil {
-					return false
+			for _, other := range n.queues {
+				if other != q && other.send(string(r.Key), string(r.Value)) != nil {
+					return ctx.Err()
 				}
 			}
 		}

@@ -38,7 +38,7 @@ var evening = []harness.Option{harness.Begins(berlin("25 21:45")), harness.Lasts
 
 func anEveningOfNotifications(mistake string) func(w *harness.World) {
 	return func(w *harness.World) {
-		triggers, mail, text := w.Topic("notification-triggers", 1), w.Effects("mail"), w.Effects("text")
+		triggers, mail, text := w.Topic("notification-triggers", 1), outlet(w, "mail"), outlet(w, "text")
 		w.Start("notifier", notifierOf(triggers, mail, text, mistake))
 
 		w.SleepUntil(w.At(berlin("25 21:59")))
@@ -54,9 +54,18 @@ func anEveningOfNotifications(mistake string) func(w *harness.World) {
 			harness.Times("mails to ana", mail.Of("welcome to ana"), w.At(berlin("25 21:59"))+75*time.Second),
 			harness.Times("mails to ben", mail.Of("shipped to ben"), w.At(berlin("25 22:10"))),
 			harness.Times("texts to ben", text.Of("shipped to ben"), w.At(berlin("26 07:00"))),
+			mail.CommitSafe(triggers), text.CommitSafe(triggers),
 		)
 	}
 }
+
+// channel is a provider of messages, and the group that consumes for it.
+type channel struct {
+	*harness.Group
+	*harness.Effects
+}
+
+func outlet(w *harness.World, name string) channel { return channel{w.Group(name), w.Effects(name)} }
 
 // berlin is a moment of March 2000 on a clock in Berlin, such as "25 21:45".
 func berlin(clock string) time.Time {

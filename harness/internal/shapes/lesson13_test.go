@@ -34,8 +34,9 @@ func pricesAreAsked(mistake string) func(w *harness.World) {
 		shop := startRequester(w, "shop", requests, replies, mistake)
 		idle := w.NoMoreGoroutines()
 
-		priced := w.Call("price request", 100, shop.asks("book", 30*time.Second))
 		unknown := w.Call("unanswerable request", 5, shop.asks("dodo", 20*time.Second))
+		w.Sleep(time.Second)
+		priced := w.Call("price request", 100, shop.asks("book", 30*time.Second))
 		replies.MoveLeader(shop.partition)
 		w.Sleep(2 * time.Second)
 		leader := replies.Leader(shop.partition)
@@ -45,9 +46,8 @@ func pricesAreAsked(mistake string) func(w *harness.World) {
 
 		w.Until(harness.All(priced.Done(), unknown.Done()))
 
-		w.Claim(priced.Returned(nil), priced.Within(30*time.Second))
 		w.Claim(unknown.Returned(context.DeadlineExceeded), unknown.Took(20*time.Second))
-		w.Claim(shop.waitsForNothing(), idle)
+		w.Claim(priced.Returned(nil), priced.Within(30*time.Second), shop.waitsForNothing(), idle)
 	}
 }
 
