@@ -143,6 +143,7 @@ func (v *virtual) mend(req kmsg.Request, resp kmsg.Response) bool {
 func (v *virtual) outlive(ctx context.Context, g ghost) {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
+	vanished := time.Now()
 	var admitted time.Time
 	for {
 		select {
@@ -155,6 +156,9 @@ func (v *virtual) outlive(ctx context.Context, g ghost) {
 			return
 		}
 		switch {
+		case time.Since(vanished) >= 3*g.session: // members that come and go put the end of a rebalance off for ever
+			v.remove(ctx, g)
+			return
 		case info.State != "Stable":
 			admitted = time.Time{}
 		case admitted.IsZero():
