@@ -27,6 +27,9 @@ func (c *consumer) Run(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return nil
 		}
+		if fetches.Err() != nil { // a dropped topic stays dropped: do not ask again at once
+			time.Sleep(time.Second)
+		}
 		records := fetches.Records()
 		if c.commitFirst {
 			c.client.CommitRecords(ctx, records...)

@@ -25,6 +25,7 @@ func (k Kafka) StopBroker(id int32) {
 	for _, p := range k.w.live() {
 		p.unplugKafka(port)
 	}
+	k.w.reconnect()
 	k.w.journal.add(Event{Kind: Disturbed, Text: fmt.Sprintf("broker %d stopped", id)})
 }
 

@@ -16,6 +16,9 @@ func (p *Process) DialKafka(ctx context.Context, network, address string) (net.C
 	if err != nil {
 		return nil, err
 	}
+	if c, err = p.w.secure(ctx, c, address); err != nil {
+		return nil, err
+	}
 	return wire.Tap(c, address, (*observer)(p)), nil
 }
 

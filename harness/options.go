@@ -1,9 +1,11 @@
 package harness
 
 import (
+	"crypto/tls"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
 )
 
 // An Option changes how a story is run.
@@ -16,6 +18,8 @@ type options struct {
 	grace    time.Duration
 	lasts    time.Duration
 	cluster  []kfake.Opt
+	tls      *tls.Config
+	admin    []kgo.Opt
 	fakeOnly string
 	red      string
 	begins   time.Time

@@ -95,7 +95,7 @@ func (s *spec) playVirtual(o options, story func(*World), schedule *Schedule) ou
 	stop := supervise.Watch(max(o.watchdog-toDiagnose, o.watchdog/2), s.mine, func(d stacks.Diagnosis) {
 		out := outcome{err: &Broken{says(d.Why, "%s", d.Sentence)}, stalled: true, schedule: schedule}
 		if w := world.Load(); w != nil {
-			out.events = w.journal.Events()
+			out.events, out.places = w.journal.Events(), w.restless()
 		}
 		stalled <- out
 	})

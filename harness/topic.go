@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 // Topic is a topic of the story's cluster.
@@ -117,11 +118,14 @@ func (t *Topic) AddPartitions(n int32) {
 	t.mu.Lock()
 	t.partitions = n
 	t.mu.Unlock()
+	t.w.reconnect()
 	t.w.journal.add(Event{Kind: Disturbed, Topic: t.Name, Text: fmt.Sprintf("%s has %d partitions now", t.name, n)})
 }
 
-// Drop deletes the topic.
+// Drop deletes the topic. From then on a fetch takes some story time: for a while kgo asks again for what is gone, and at
+// once, so that on a network without any delay time would never pass.
 func (t *Topic) Drop() {
+	t.w.paced.Store(true)
 	responses, err := t.w.admin().DeleteTopics(t.w.ctx, t.Name)
 	t.w.arrange(err)
 	for _, r := range responses {
@@ -132,13 +136,19 @@ func (t *Topic) Drop() {
 
 // Leader is the broker that leads a partition.
 func (t *Topic) Leader(partition int32) int32 {
-	details, err := t.w.admin().ListTopics(t.w.ctx, t.Name)
+	req := kmsg.NewPtrMetadataRequest() // kadm may answer from a cache
+	topic := kmsg.NewMetadataRequestTopic()
+	topic.Topic = kmsg.StringPtr(t.Name)
+	req.Topics = append(req.Topics, topic)
+	resp, err := req.RequestWith(t.w.ctx, t.w.producer())
 	t.w.arrange(err)
-	p, ok := details[t.Name].Partitions[partition]
-	if !ok {
-		t.w.arrange(fmt.Errorf("there is no partition %s/%d", t.name, partition))
+	for _, p := range resp.Topics[0].Partitions {
+		if p.Partition == partition {
+			return p.Leader
+		}
 	}
-	return p.Leader
+	t.w.arrange(fmt.Errorf("there is no partition %s/%d", t.name, partition))
+	return -1
 }
 
 // MoveLeader moves a partition's leader to another broker.

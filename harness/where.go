@@ -1,6 +1,7 @@
 package harness
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 
@@ -42,6 +43,24 @@ func (w *World) atPlaces(all bool) {
 	if w.verdict == nil {
 		w.places = places
 	}
+}
+
+// tireless is how many requests of one kind no program needs in a story.
+const tireless = 20_000
+
+// restless names what a program asks again and again without letting any time pass. It is called outside the bubble,
+// where story time cannot be told.
+func (w *World) restless() (notes [][2]string) {
+	for _, p := range w.Processes() {
+		p.mu.Lock()
+		for r, n := range p.requests {
+			if n > tireless {
+				notes = append(notes, [2]string{"where", fmt.Sprintf("%s has sent %d %v requests: does it wait before it asks again?", p.Name, n, r)})
+			}
+		}
+		p.mu.Unlock()
+	}
+	return notes
 }
 
 // closing tells that a client waits in Close for a rebalance that it blocks itself, and where.

@@ -7,6 +7,7 @@ import (
 	"runtime/debug"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -44,7 +45,8 @@ type World struct {
 	places    [][2]string // where the program stood when the story ended red
 	schedule  *Schedule
 	points    []lifePoint
-	down      bool // the whole cluster is out of reach
+	down      bool        // the whole cluster is out of reach
+	paced     atomic.Bool // fetches take time
 
 	revivals chan *Process // crashed, and due to begin another life
 
@@ -271,11 +273,7 @@ func (w *World) play(story func(*World)) {
 		}
 	})
 	w.killAll()
-	for _, c := range []*kgo.Client{w.clients.keyed, w.clients.manual} {
-		if c != nil {
-			c.Close()
-		}
-	}
+	w.reconnect()
 	w.cancel()
 	w.backend.settle()
 	w.backend.close()
@@ -345,12 +343,22 @@ func (w *World) killAll() {
 func (w *World) Client(opts ...kgo.Opt) *kgo.Client { return w.client(opts...) }
 
 func (w *World) client(opts ...kgo.Opt) *kgo.Client {
-	c, err := kgo.NewClient(append([]kgo.Opt{
-		kgo.SeedBrokers(w.backend.seeds()...), kgo.Dialer(w.backend.dial), kgo.DisableClientMetrics(), kgo.ClientID("story"),
+	c, err := kgo.NewClient(append(append([]kgo.Opt{
+		kgo.SeedBrokers(w.backend.seeds()...), kgo.Dialer(w.dial), kgo.DisableClientMetrics(), kgo.ClientID("story"),
 		kgo.WithDecompressor(wire.Decompressor()),
-	}, opts...)...)
+	}, w.o.admin...), opts...)...)
 	w.arrange(err)
 	return c
+}
+
+// reconnect makes the story's own clients begin anew, so that they know of a change at once.
+func (w *World) reconnect() {
+	for _, c := range []**kgo.Client{&w.clients.keyed, &w.clients.manual} {
+		if *c != nil {
+			(*c).Close()
+			*c = nil
+		}
+	}
 }
 
 func (w *World) producer() *kgo.Client {

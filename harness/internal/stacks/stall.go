@@ -171,7 +171,7 @@ func readsStdin(g Goroutine) bool {
 
 func (s *stall) network() (Diagnosis, bool) {
 	g, ok := s.prefer(func(g Goroutine) bool {
-		return !g.Durable && g.has("net.", "internal/poll.") && g.has("net.")
+		return !g.Durable && g.has("net.") && !g.has("net.(*pipe)") // a story's own network is made of pipes
 	})
 	if !ok {
 		return Diagnosis{}, false
