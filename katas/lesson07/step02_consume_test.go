@@ -57,7 +57,7 @@ func TestStep02_AFailedRecordHoldsUpItsPartitionAlone(t *testing.T) {
 			})
 
 		w.Within(10*time.Second, harness.All(validation.CommittedAt(orders, 1, 10), validation.CommittedAt(orders, 2, 10)))
-		w.Claim(a.counts("failed attempts", 1, func(c ops.Counts) int64 { return c.Failed }), validation.CommitSafe(orders))
+		w.Claim(validation.CommitSafe(orders), a.counts("failed attempts", 1, func(c ops.Counts) int64 { return c.Failed }))
 	})
 }
 
