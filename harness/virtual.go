@@ -139,7 +139,8 @@ func (v *virtual) mend(req kmsg.Request, resp kmsg.Response) bool {
 
 // outlive does what kfake of 2026-09-18 forgets: it starts a member's session when it answers the JoinGroup, but not if
 // the connection is gone by then, so that the member keeps its partitions for ever. Kafka starts the session whether
-// the answer arrives or not.
+// the answer arrives or not. If the member was the leader, the others wait for its SyncGroup; when their session is over
+// kfake expels them too, although Kafka keeps alive who waits, so the leader has to go before that.
 func (v *virtual) outlive(ctx context.Context, g ghost) {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
@@ -159,11 +160,11 @@ func (v *virtual) outlive(ctx context.Context, g ghost) {
 		case time.Since(vanished) >= 3*g.session: // members that come and go put the end of a rebalance off for ever
 			v.remove(ctx, g)
 			return
-		case info.State != "Stable":
+		case info.State == "PreparingRebalance":
 			admitted = time.Time{}
 		case admitted.IsZero():
 			admitted = time.Now()
-		case time.Since(admitted) >= g.session:
+		case time.Since(admitted) >= g.session, info.State == "CompletingRebalance" && time.Since(admitted) >= g.session-2*time.Second:
 			v.remove(ctx, g)
 			return
 		}

@@ -1,11 +1,13 @@
 package lesson07
 
 import (
+	"context"
 	"fmt"
 	"testing"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/kafka-katas/kafka-katas/harness"
 )
@@ -20,7 +22,7 @@ func TestStep11_ACleanLeaveRepeatsNothing(t *testing.T) {
 
 		w.Sleep(time.Second)
 		a.Stop()
-		w.Claim(harness.AtMost("the stop with two seconds of work left", w.Now()-a.askedAt(w), 5*time.Second), a.Left(validation))
+		w.Claim(a.Left(validation), a.finishesWhatItBegan(), harness.AtMost("the stop with two seconds of work left", w.Now()-a.askedAt(w), 5*time.Second))
 		start(w, "b", config(validation, orders), takes(100*time.Millisecond))
 
 		w.Until(validation.Drained(orders))
@@ -46,20 +48,21 @@ func TestStep11_AStopCancelsWhatDoesNotFinish(t *testing.T) {
 }
 
 // A crash leaves partitions idle until the session timeout; then they are taken over from the commit. Nothing is lost,
-// and only the uncommitted tail comes again.
+// and only the uncommitted tail comes again. How soon is the operator's to say: 20 seconds here.
 func TestStep12_AfterACrashTheTailComesAgainAndNothingElse(t *testing.T) {
 	harness.Run(t, func(w *harness.World) {
 		orders, validation := w.Topic("orders", 4), w.Group("validation")
-		a := start(w, "a", config(validation, orders), takes(100*time.Millisecond))
-		b := start(w, "b", config(validation, orders), takes(100*time.Millisecond))
+		session := func(c *Config) { c.SessionTimeout, c.HeartbeatInterval = 20*time.Second, 5*time.Second }
+		a := start(w, "a", config(validation, orders, session), takes(100*time.Millisecond))
+		b := start(w, "b", config(validation, orders, session), takes(100*time.Millisecond))
 		w.Within(time.Minute, validation.Balanced(processes(a, b), orders))
 		orders.Fill(50)
 		w.Sleep(2500 * time.Millisecond)
 
 		a.Crash()
-		w.Sleep(40 * time.Second) // its session lasts 45 s: nobody may touch its partitions yet
+		w.Sleep(14 * time.Second) // at most 5 s of its session had passed: nobody may touch its partitions yet
 		w.Claim(validation.Owns(b.Process, 2, orders))
-		w.Within(30*time.Second, validation.Balanced(processes(b), orders))
+		w.Within(15*time.Second, validation.Balanced(processes(b), orders))
 
 		w.Until(validation.Drained(orders))
 		w.Claim(validation.Handled(orders), validation.RedeliveredOnlyUncommitted(orders), validation.CommitSafe(orders), validation.InOrder(orders),
@@ -110,33 +113,51 @@ func TestStep13_AJoinMovesOnlyWhatMustMove(t *testing.T) {
 	})
 }
 
-// While a member waits for its handler to give a partition up, the partitions that it keeps go on.
+// While a member waits for its handlers to give partitions up, those that it keeps go on: they are fetched, handled and
+// committed.
 func TestStep13_KeptPartitionsFlowDuringARebalance(t *testing.T) {
 	harness.Run(t, func(w *harness.World) {
-		orders, validation := w.Topic("orders", 2), w.Group("validation")
-		orders.Fill(200)
-		a := start(w, "a", config(validation, orders, func(c *Config) { c.Concurrency = 2 }), takes(4*time.Second))
-		w.Until(a.Busy(2))
-
-		start(w, "b", config(validation, orders), takes(4*time.Second))
-		from := w.Now()
+		orders, validation := w.Topic("orders", 6), w.Group("validation")
+		orders.Fill(12)
+		quick := func(c *Config) { c.Concurrency, c.MaxQueued = 6, 2 }
+		a := start(w, "a", config(validation, orders, quick), inTurns(6, 18*time.Second))
+		w.Until(a.Busy(6))
 		w.Sleep(time.Minute)
 
-		w.Claim(func(*harness.World) error {
-			var longest, last time.Duration
-			last = from
-			for _, e := range w.Journal().Events(harness.By("a"), harness.Of(harness.Began)) {
-				if e.At > from {
-					longest, last = max(longest, e.At-last), e.At
-				}
-			}
-			if longest = max(longest, w.Now()-last); longest > 9*time.Second {
-				return harness.Broke[harness.Stuck]("a cooperative rebalance stops only what moves; stopping everything makes each deployment an outage",
-					"a began nothing for %v during the rebalance, although it keeps a partition and each record takes 4 s", longest)
-			}
-			return nil
-		}, validation.CommitSafe(orders))
+		b := start(w, "b", config(validation, orders), takes(18*time.Second))
+		from := w.Now()
+		w.Within(time.Minute, validation.Balanced(processes(a, b), orders))
+		w.Sleep(20 * time.Second)
+
+		w.Claim(a.goesOn(from, 15*time.Second), validation.CommitSafe(orders), validation.HandledOnce(orders))
 	}, harness.Deadline(20*time.Minute))
+}
+
+// inTurns is a handler that works that long on each record, and so that n partitions do not end at the same time: in
+// that time each of them ends once, one after the other.
+func inTurns(n int32, d time.Duration) Handler {
+	return func(ctx context.Context, r *kgo.Record) error {
+		if r.Offset == 0 {
+			return takes(d*time.Duration(r.Partition+1)/time.Duration(n))(ctx, r)
+		}
+		return takes(d)(ctx, r)
+	}
+}
+
+// goesOn claims that the member has not let that much time pass without beginning a record.
+func (m *member) goesOn(from, limit time.Duration) harness.Claim {
+	return func(w *harness.World) error {
+		last := harness.Event{At: from}
+		next := w.Journal().Events(harness.By(m.Name), harness.Of(harness.Began), func(e harness.Event) bool { return e.At > from })
+		for _, e := range append(next, harness.Event{At: w.Now()}) {
+			if e.At-last.At > limit {
+				return harness.Shown(harness.Broke[harness.Stuck]("a cooperative rebalance stops only what moves; stopping everything makes each deployment an outage",
+					"%s began nothing for %v during a rebalance, although it keeps half of its partitions and one of them is due at least every %v", m.Name, e.At-last.At, limit), last, e)
+			}
+			last = e
+		}
+		return nil
+	}
 }
 
 // A revoke waits for the record in work, commits it, and only then lets go: the next owner starts right behind it.
@@ -152,25 +173,47 @@ func TestStep14_ARevokeDrainsAndCommitsFirst(t *testing.T) {
 
 		w.Within(2*time.Minute, validation.Balanced(processes(a, b), orders))
 		w.Until(validation.Drained(orders))
-		w.Claim(validation.Handled(orders), validation.HandledOnce(orders), validation.CommitSafe(orders), validation.OneAtATime(orders), validation.InOrder(orders))
+		w.Claim(a.finishesWhatItBegan(), validation.Handled(orders), validation.HandledOnce(orders), validation.CommitSafe(orders), validation.OneAtATime(orders),
+			validation.InOrder(orders))
 	})
 }
 
-// A handler that would outlast the rebalance is cancelled in time: the member is not expelled, and the record comes
-// again at the next owner.
+// finishesWhatItBegan claims that no call of the member's handler was cut short.
+func (m *member) finishesWhatItBegan() harness.Claim {
+	return func(w *harness.World) error {
+		for _, e := range w.Journal().Events(harness.By(m.Name), harness.Of(harness.Failed)) {
+			return harness.Shown(harness.Broke[harness.Duplicated]("what is half done has to be begun again by somebody; a handler is cancelled when DrainTimeout has passed, and not before",
+				"%s's handler was cut short in %s/%d offset %d at %v, although what was left to do fits into DrainTimeout: %v", m.Name, e.Topic, e.Partition, e.Offset, e.At, e.Err), e)
+		}
+		return nil
+	}
+}
+
+// A handler that would outlast the rebalance is cancelled in time, and waited for: the member is not expelled, and the
+// record comes again at the next owner, when nobody works on it any more.
 func TestStep14_AHandlerThatOutlastsTheRevokeIsCancelled(t *testing.T) {
 	harness.Run(t, func(w *harness.World) {
 		orders, validation := w.Topic("orders", 2), w.Group("validation")
-		orders.Fill(1)
-		a := start(w, "a", config(validation, orders, func(c *Config) { c.DrainTimeout, c.RebalanceTimeout = 20*time.Second, time.Minute }), hangs)
+		orders.Fill(3)
+		a := start(w, "a", config(validation, orders, func(c *Config) { c.DrainTimeout, c.RebalanceTimeout, c.MaxQueued = 20*time.Second, time.Minute, 1 }),
+			givesUpAfter(5*time.Second))
 		w.Until(a.Busy(2))
 
 		b := start(w, "b", config(validation, orders), atOnce)
 
-		w.Within(40*time.Second, validation.Balanced(processes(a, b), orders))
+		w.Within(45*time.Second, validation.Balanced(processes(a, b), orders))
 		w.Sleep(2 * time.Minute)
-		w.Claim(validation.CommitSafe(orders), validation.OneAtATime(orders), validation.Member(a.Process), handledBy("b", 1))
+		w.Claim(validation.CommitSafe(orders), validation.OneAtATime(orders), validation.Member(a.Process), handledBy("b", 3))
 	})
+}
+
+// givesUpAfter is a handler that works until it is told to give up, and then needs that long to clean up.
+func givesUpAfter(d time.Duration) Handler {
+	return func(ctx context.Context, _ *kgo.Record) error {
+		<-ctx.Done()
+		time.Sleep(d)
+		return ctx.Err()
+	}
 }
 
 // handledBy claims that a process has handled n records.
@@ -246,8 +289,8 @@ func TestStep16_ACoordinatorThatMovesLosesNoCommit(t *testing.T) {
 			w.Note("trouble: %s", trouble.name)
 			orders, validation := w.Topic("orders", 2), w.Group("validation")
 			orders.Fill(20)
-			a := start(w, "a", config(validation, orders), takes(100*time.Millisecond))
-			w.Until(a.Busy(2))
+			a := start(w, "a", config(validation, orders, func(c *Config) { c.CommitInterval = 5 * time.Second }), takes(100*time.Millisecond))
+			w.Until(a.Busy(2)) // and done with everything when it first commits: no later record helps a commit that failed
 
 			if trouble.fault == nil {
 				w.Kafka().MoveCoordinator(validation)

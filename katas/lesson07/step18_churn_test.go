@@ -21,7 +21,7 @@ func TestStep18_DuringAnyChurnAKeyIsInWorkOnce(t *testing.T) {
 		orders, validation := w.Topic("orders", 3), w.Group("validation")
 		orders.Fill(15)
 		churn.Play(validation, []*harness.Topic{orders}, func(name string) *harness.Process {
-			return start(w, name, config(validation, orders), takes(900*time.Millisecond)).Process
+			return start(w, name, config(validation, orders, func(c *Config) { c.MaxQueued = 2 }), takes(900*time.Millisecond)).Process
 		})
 		w.Until(validation.Drained(orders))
 		w.Claim(validation.Handled(orders), validation.CommitSafe(orders), validation.OneAtATime(orders), validation.InOrder(orders),
@@ -39,7 +39,7 @@ func TestStep18_DuringAnyPartitionNothingIsLost(t *testing.T) {
 			return start(w, name, config(validation, orders, short), takes(3*time.Second)).Process
 		})
 		w.Until(validation.Drained(orders))
-		w.Claim(validation.Handled(orders), validation.CommitSafe(orders))
+		w.Claim(validation.Handled(orders), validation.CommitSafe(orders), validation.OneAtATime(orders))
 	}, harness.Deadline(20*time.Minute))
 }
 
@@ -57,21 +57,24 @@ func TestStep18_ACrashAtAnyPointLosesNothing(t *testing.T) {
 	})
 }
 
-// A handler that works until just before the rebalance timeout may finish; the member stays, and nothing is repeated.
+// A handler that works until just before the rebalance timeout may finish, even when the next rebalance waits for it:
+// the member stays, and nothing is repeated.
 func TestStep19_AHandlerNearTheRebalanceTimeoutIsNotExpelled(t *testing.T) {
 	harness.Run(t, func(w *harness.World) {
-		orders, validation := w.Topic("orders", 2), w.Group("validation")
+		orders, validation := w.Topic("orders", 3), w.Group("validation")
 		orders.Fill(1)
-		near := func(c *Config) { c.RebalanceTimeout, c.DrainTimeout = time.Minute, 55*time.Second }
-		a := start(w, "a", config(validation, orders, near), takes(55*time.Second))
-		w.Until(a.Busy(2))
+		near := func(c *Config) { c.RebalanceTimeout, c.DrainTimeout = 2*time.Minute, 110*time.Second }
+		a := start(w, "a", config(validation, orders, near), takes(110*time.Second))
+		w.Until(a.Busy(3))
 
 		w.Sleep(3 * time.Second)
 		b := start(w, "b", config(validation, orders, near), atOnce)
+		w.Sleep(10 * time.Second)
+		c := start(w, "c", config(validation, orders, near), atOnce)
 
-		w.Within(2*time.Minute, validation.Balanced(processes(a, b), orders))
+		w.Within(3*time.Minute, validation.Balanced(processes(a, b, c), orders))
 		w.Until(validation.Drained(orders))
-		w.Claim(validation.HandledOnce(orders), validation.CommitSafe(orders), validation.OneAtATime(orders), neverExpelled("a"))
+		w.Claim(neverExpelled("a"), a.finishesWhatItBegan(), validation.HandledOnce(orders), validation.CommitSafe(orders), validation.OneAtATime(orders))
 	})
 }
 
@@ -85,11 +88,27 @@ func TestStep19_AHandlerBeyondTheRebalanceTimeoutIsCancelledFirst(t *testing.T) 
 		w.Until(a.Busy(2))
 
 		b := start(w, "b", config(validation, orders, near), atOnce)
+		w.Sleep(5 * time.Second)
+		c := start(w, "c", config(validation, orders, near), atOnce)
+		w.Sleep(52 * time.Second)
 
-		w.Within(70*time.Second, validation.Balanced(processes(a, b), orders))
-		w.Sleep(time.Minute)
+		w.Claim(neverExpelled("a"), a.cancelledWithin(55*time.Second))
+		w.Within(10*time.Second, validation.Balanced(processes(a, b, c), orders))
 		w.Claim(neverExpelled("a"), validation.OneAtATime(orders), validation.CommitSafe(orders))
 	})
+}
+
+// cancelledWithin claims that by now a call of the member's handler was cut short, at that time or before.
+func (m *member) cancelledWithin(limit time.Duration) harness.Claim {
+	return func(w *harness.World) error {
+		for _, e := range w.Journal().Events(harness.By(m.Name), harness.Of(harness.Failed)) {
+			if e.At <= limit {
+				return nil
+			}
+		}
+		return harness.Broke[harness.Stuck]("a handler that hangs holds up the whole group's rebalance, until the coordinator expels its member and all its work is done again",
+			"%s has to give partitions up, and its hanging handlers were not cancelled by %v", m.Name, limit)
+	}
 }
 
 // neverExpelled claims that the coordinator never refused a member as unknown.
@@ -123,7 +142,7 @@ func TestStep20_AnExpelledMemberCommitsNothingOfItsOldLife(t *testing.T) {
 
 		w.Within(3*time.Minute, harness.Any(validation.Balanced(processes(b), orders), validation.Balanced(processes(a), orders)))
 		w.Sleep(2 * time.Minute)
-		w.Claim(validation.CommitSafe(orders), validation.CommittedAt(orders, 0, 40), validation.Handled(orders))
+		w.Claim(validation.CommitSafe(orders), validation.CommittedAt(orders, 0, 40), validation.Handled(orders), validation.OneAtATime(orders))
 	}, harness.Deadline(20*time.Minute))
 }
 
@@ -140,12 +159,32 @@ func TestStep21_LostPartitionsAreDroppedWithoutACommit(t *testing.T) {
 		a.Fault(harness.Fail(harness.Heartbeat, kerr.UnknownMemberID))
 		w.Until(refusedHeartbeat("a"))
 		lost := w.Now()
+		w.Within(10*time.Millisecond, a.worksOnNothing())
 
 		w.Within(3*time.Minute, assignedAgain(validation, "a", lost))
 		w.Claim(noCommitBetween(validation, "a", lost))
 		w.Until(validation.Drained(orders))
 		w.Claim(validation.Handled(orders), validation.CommitSafe(orders), validation.OneAtATime(orders), a.consistent())
 	}, harness.Deadline(20*time.Minute))
+}
+
+// worksOnNothing claims that the member has no record in work.
+func (m *member) worksOnNothing() harness.Claim {
+	return func(w *harness.World) error {
+		working := map[int]harness.Event{}
+		for _, e := range w.Journal().Events(harness.By(m.Name), harness.Of(harness.Began, harness.Handled, harness.Failed)) {
+			if e.Kind == harness.Began {
+				working[e.Call] = e
+			} else {
+				delete(working, e.Call)
+			}
+		}
+		for _, e := range working {
+			return harness.Shown(harness.Broke[harness.Stuck]("the partition may be in work at its next owner already; what is done here is done twice",
+				"%s still works on %s/%d offset %d at %v, although it has lost the partition", m.Name, e.Topic, e.Partition, e.Offset, w.Now()), e)
+		}
+		return nil
+	}
 }
 
 func refusedHeartbeat(name string) harness.Claim {
