@@ -33,7 +33,7 @@ func (o *observer) Request(f *wire.Frame) wire.Verdict {
 		return wire.Pass()
 	}
 	if p.point(Before, r) {
-		return wire.Cut()
+		return p.silenced()
 	}
 	p.requested(f.Request)
 	fault := p.fault(r)
@@ -82,6 +82,9 @@ func (o *observer) Reply(f *wire.Frame, resp kmsg.Response) wire.Verdict {
 	p := o.process()
 	v, _ := p.inFlight.LoadAndDelete(f)
 	flying, _ := v.(inFlight)
+	if p.isDead() {
+		return p.overheard(f, resp, flying.sent)
+	}
 	pass := wire.Pass()
 	if resp != nil {
 		if p.w.backend.mend(f.Request, resp) {

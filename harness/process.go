@@ -59,6 +59,8 @@ type Process struct {
 	members   map[string]*membership // by group
 	lastGroup string                 // the one that it joined or rejoined last
 	txns      map[string][]Event     // offsets sent in the running transactions, by transactional id
+	heard     chan struct{}          // one of the last replies to a crashed process has come
+	lingered  chan struct{}          // closed when no more are awaited; nil if it did not crash in the middle of work
 	made      []*kgo.Client
 	dir       string
 
@@ -270,7 +272,7 @@ func (p *Process) crash(where string) {
 	p.mu.Unlock()
 	p.w.journal.add(Event{Kind: Crashed, Process: p.Name, Text: where})
 	p.expireLater()
-	p.unwire()
+	p.linger(p.unwire)
 	p.reviveLater()
 }
 
@@ -293,7 +295,6 @@ func (p *Process) cutOff() (first bool) {
 
 func (p *Process) unwire() {
 	p.mu.Lock()
-	cables := slices.Collect(maps.Keys(p.cables))
 	listeners := p.listeners
 	p.listeners = nil
 	healed := p.healed
@@ -306,9 +307,7 @@ func (p *Process) unwire() {
 	if healed != nil {
 		close(healed)
 	}
-	for _, c := range cables {
-		c.Close()
-	}
+	p.unplugAll()
 	p.cancel()
 	go p.bury()
 }
