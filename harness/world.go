@@ -85,6 +85,11 @@ func (w *World) Sleep(d time.Duration) {
 		select {
 		case <-timer.C:
 			w.backend.settle()
+			select {
+			case p := <-w.revivals: // due at the same moment
+				w.revive(p)
+			default:
+			}
 			return
 		case p := <-w.revivals:
 			w.revive(p)
