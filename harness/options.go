@@ -44,9 +44,16 @@ func Watchdog(d time.Duration) Option { return func(o *options) { o.watchdog = d
 // Grace is how long a process may take to end after it was asked to, 2 minutes of story time by default.
 func Grace(d time.Duration) Option { return func(o *options) { o.grace = d } }
 
-// Lasts says how long the story is, for one that would be too long in real time: it is then told on the fake alone.
+// perHour is how much real time an hour of a virtual story may take, on a busy machine and under the race detector.
+const perHour = 5 * time.Second
+
+// Lasts says how long the story is, for one that would be too long in real time: it is then told on the fake alone. It
+// makes deadline and watchdog the longer.
 func Lasts(d time.Duration) Option {
-	return func(o *options) { o.lasts, o.deadline = d, max(o.deadline, d+d/2) }
+	return func(o *options) {
+		o.lasts, o.deadline = d, max(o.deadline, d+d/2)
+		o.watchdog += time.Duration(d.Hours() * float64(perHour))
+	}
 }
 
 // Cluster passes options to the fake cluster: broker configs, SASL users, ACLs, TLS. A story with such options

@@ -14,7 +14,7 @@ import (
 
 const (
 	oneQueue      = "one queue for both channels"
-	nineHours     = "a night has nine hours"
+	threeHours    = "a night has three hours"
 	impatient     = "a throttled send is tried again after a second"
 	sendsAllAgain = "a failed channel sends the whole event again"
 )
@@ -118,22 +118,19 @@ func (n *notifier) deliver(ctx context.Context, q *queue, r *kgo.Record) error {
 	}
 }
 
-// night is how long nobody may be woken up: from 22:00 to 07:00 by the user's clock, however many hours that is.
+// night is how long nobody may be woken up: from 01:00 to 04:00 by the user's clock, however many hours that is.
 func (n *notifier) night(now time.Time) time.Duration {
 	zone, err := time.LoadLocation("Europe/Berlin")
 	if err != nil {
 		return 0
 	}
 	now = now.In(zone)
-	ends := time.Date(now.Year(), now.Month(), now.Day(), 7, 0, 0, 0, zone)
-	if now.Hour() >= 22 {
-		ends = time.Date(now.Year(), now.Month(), now.Day()+1, 7, 0, 0, 0, zone)
-		if n.mistake == nineHours {
-			ends = time.Date(now.Year(), now.Month(), now.Day(), 22, 0, 0, 0, zone).Add(9 * time.Hour)
-		}
+	if now.Hour() < 1 || now.Hour() >= 4 {
+		return 0
 	}
-	if now.Hour() >= 22 || now.Hour() < 7 {
-		return ends.Sub(now)
+	ends := time.Date(now.Year(), now.Month(), now.Day(), 4, 0, 0, 0, zone)
+	if n.mistake == threeHours {
+		ends = time.Date(now.Year(), now.Month(), now.Day(), 1, 0, 0, 0, zone).Add(3 * time.Hour)
 	}
-	return 0
+	return ends.Sub(now)
 }
