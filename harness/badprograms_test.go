@@ -107,6 +107,9 @@ func TestABadProgramGetsItsVerdictAndTheTestsAfterItRun(t *testing.T) {
 	}
 }
 
+// loaded is what a machine that has much else to do may add to ten seconds.
+const loaded = 5
+
 // judge looks for the program's failure in the output of its test.
 func (bad badProgram) judge(t *testing.T, out string) {
 	t.Helper()
@@ -117,7 +120,7 @@ func (bad badProgram) judge(t *testing.T, out string) {
 	line := regexp.MustCompile(`(?m)^--- FAIL: ` + test + ` \((\d+\.\d+)s\)$`).FindStringSubmatch(out)
 	if line == nil {
 		t.Errorf("%s did not fail", test)
-	} else if took, _ := strconv.ParseFloat(line[1], 64); took > 10 {
+	} else if took, _ := strconv.ParseFloat(line[1], 64); took > 10+loaded {
 		t.Errorf("the verdict took %v s", took)
 	}
 	bad.said(t, out)
@@ -180,6 +183,7 @@ func TestABadProgramGetsTheSameVerdictHoweverItsTestsAreRun(t *testing.T) {
 		{"shuffled", []string{"-tags=synctests", "-shuffle=7"}, []string{"Deadlocks", "HoldsMutex", "PanicsInHandler", "LeavesGoroutine"}, 1},
 	} {
 		t.Run(how.name, func(t *testing.T) {
+			t.Parallel()
 			bads, pattern := chosen(how.names...)
 			args := append([]string{"test", "-vet=off", "-v", "-run", pattern}, how.args...)
 			out := runIn(t, badPrograms, "go", append(args, ".", "-all")...)

@@ -59,6 +59,11 @@ func Explore(t *testing.T, plan Plan, story func(w *World, s *Schedule), opts ..
 		if err != nil {
 			t.Fatalf("KATA_SCHEDULE: %v", err)
 		}
+		for _, m := range moves {
+			if m.Who > x.plan.Members {
+				t.Fatalf("KATA_SCHEDULE: %v is about a member that this exploration does not have: it has %d", m, x.plan.Members)
+			}
+		}
 		spec.report(o, x.try(moves))
 		return
 	}
@@ -92,6 +97,7 @@ func (x *exploration) try(moves []Move) outcome {
 
 // search lets rapid draw schedules, and makes the first that is red as small as it can.
 func (x *exploration) search() outcome {
+	x.spec.t.Helper()
 	budget, _ := time.ParseDuration(os.Getenv("KATA_EXPLORE"))
 	began := time.Now()
 	for seed := uint64(fixedSeed); ; seed = uint64(time.Now().UnixNano()) {

@@ -21,6 +21,7 @@ func (paper) unique(name string) string                                         
 func (paper) createTopic(context.Context, string, int32, map[string]string) error { return nil }
 func (p paper) exact() bool                                                       { return p.late == 0 }
 func (p paper) slack() time.Duration                                              { return p.late }
+func (paper) haste() time.Duration                                                { return 0 }
 
 // A draft is a journal that is written by hand, in a line for each event:
 //
