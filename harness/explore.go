@@ -2,7 +2,6 @@ package harness
 
 import (
 	"flag"
-	"fmt"
 	"os"
 	"slices"
 	"strconv"
@@ -234,7 +233,7 @@ func Sweep(t *testing.T, victim string, story func(w *World), opts ...Option) {
 	}
 	points := slices.DeleteFunc(quiet.points, func(lp lifePoint) bool { return lp.Process != victim })
 	if len(points) == 0 {
-		t.Fatal(fmt.Sprintf("the story has no process %q that could crash", victim))
+		t.Fatalf("the story has no process %q that could crash", victim)
 	}
 	if os.Getenv("KAFKA_BROKERS") != "" { // a taste: each takes a session timeout of real time
 		if o.red != "" {

@@ -89,7 +89,7 @@ func entriesFor(transfers ...*kgo.Record) (entries []*kgo.Record) {
 func startPoster(w *harness.World, name string, bank *harness.Group, transfers, entries *harness.Topic, mistake string) *harness.Process {
 	return w.Start(name, func(p *harness.Process) (harness.Runner, error) {
 		session, err := kgo.NewGroupTransactSession(append(p.Options(), kgo.ConsumerGroup(bank.Name), kgo.ConsumeTopics(transfers.Name),
-			kgo.TransactionalID(bank.Name+"-"+p.Name), kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.RequireStableFetchOffsets(),
+			kgo.TransactionalID(bank.Name+"-"+p.Name), kgo.FetchIsolationLevel(kgo.ReadCommitted()),
 			kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.ProducerLinger(0))...)
 		if err != nil {
 			return nil, err
