@@ -14,8 +14,9 @@ import (
 // same record comes again after RetryAfter and nothing behind it in its partition is handed over before. A panic counts
 // as an error. The record belongs to the handler until it returns.
 //
-// ctx ends when the partition has to be given up, or the process has to stop, and DrainTimeout has passed, and at once
-// when the partition is lost. A handler must then return: until it has, nobody else may get the partition.
+// ctx ends when the partition has to be given up, or the process has to stop, and DrainTimeout has passed; and at once
+// when the partition is lost, or will be, because the coordinator has not answered for nearly SessionTimeout. A handler
+// must then return: until it has, nobody else may get the partition.
 type Handler func(ctx context.Context, record *kgo.Record) error
 
 var (

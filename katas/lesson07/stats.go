@@ -35,7 +35,7 @@ func (c *Consumer) Health() ops.Health {
 	return ops.Health{}
 }
 
-// Pause stops fetching. Membership, the records in hand and their commits go on.
+// Pause stops fetching, also of partitions that come later. Membership, the records in hand and their commits go on.
 func (c *Consumer) Pause() {
 	// TODO
 }

@@ -49,8 +49,9 @@ type Start uint8
 const (
 	// StartEarliest begins at the oldest record.
 	StartEarliest Start = iota
-	// StartLatest begins after the newest record that is there when the group first owns the partition. A partition
-	// that is added to the topic while a consumer runs is read from its start all the same: nothing in it is old.
+	// StartLatest begins after the newest record that is there when the group first owns the partition. That is decided
+	// once: the place is committed, so that a restart does not jump over what came in between. A partition that is
+	// added to the topic while a consumer runs is read from its start all the same: nothing in it is old.
 	StartLatest
 	// StartCommitted begins nowhere: Run ends with ErrNoCommit rather than jump to a place nobody chose.
 	StartCommitted

@@ -23,8 +23,9 @@ import (
 // same record comes again after RetryAfter and nothing behind it in its partition is handed over before. A panic counts
 // as an error. The record belongs to the handler until it returns.
 //
-// ctx ends when the partition has to be given up, or the process has to stop, and DrainTimeout has passed, and at once
-// when the partition is lost. A handler must then return: until it has, nobody else may get the partition.
+// ctx ends when the partition has to be given up, or the process has to stop, and DrainTimeout has passed; and at once
+// when the partition is lost, or will be, because the coordinator has not answered for nearly SessionTimeout. A handler
+// must then return: until it has, nobody else may get the partition.
 type Handler func(ctx context.Context, record *kgo.Record) error
 
 var (
@@ -360,9 +361,11 @@ func (s *session) turn() (context.Context, int) {
 	// A partition is full at half of MaxQueued, and no poll brings more than the fullest of the others has room for.
 	most := 0
 	for _, p := range c.owned {
-		if !p.paused {
-			most = max(most, p.queued)
+		queued := p.queued
+		if p.full { // it is paused, and may be resumed with this many while the poll waits
+			queued = min(queued, c.cfg.MaxQueued/4)
 		}
+		most = max(most, queued)
 	}
 	return s.polling, max(1, c.cfg.MaxQueued-most)
 }

@@ -414,7 +414,7 @@ func (c *Consumer) wedged(now time.Time) error {
 	return fmt.Errorf("%s: the handler has been at offset %d for %v", worst, worst.first().Offset, busy)
 }
 
-// Pause stops fetching. Membership, the records in hand and their commits go on.
+// Pause stops fetching, also of partitions that come later. Membership, the records in hand and their commits go on.
 func (c *Consumer) Pause() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
