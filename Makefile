@@ -60,7 +60,7 @@ explore: ## look for new failing schedules on the solutions: make explore FOR=10
 	go tool kata check $(JUDGED) --law 2 --repeat 1 --race=false --explore $(FOR)
 
 golden: ## rewrite the golden files from what is printed now; read the diff
-	go test $(TAGS) ./harness -update.failures
+	go test $(TAGS) ./harness -update.failures -update-api
 	go test ./internal/judge -update
 
 report: ## write each story's whole timeline as HTML to .katas/: make report LESSON=07

@@ -47,7 +47,7 @@ func (g *Group) outcasts(members []*Process) (text string) {
 	for _, p := range members {
 		var last Event
 		for _, e := range g.events(Joined, Refused) {
-			if e.Process == p.Name && (e.Kind == Joined || putOut(e)) {
+			if e.Process == p.Name && (e.Kind == Joined || putOut(e) && last.Kind != Refused) {
 				last = e
 			}
 		}
