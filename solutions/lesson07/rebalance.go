@@ -81,10 +81,13 @@ func (s *session) starting(ctx context.Context, offsets map[string]map[int32]kgo
 		return nil, err
 	}
 	var ends kadm.ListedOffsets
-	if s.cfg.Start == StartLatest {
+	if s.cfg.Start == StartLatest && anyWithoutCommit(offsets) {
 		var err error
-		if ends, err = s.ends(ctx, s.client); err != nil {
-			return nil, err // the client comes again
+		// Asked until it is known: an error would have the client drop everything that this member owns.
+		for ends, err = s.ends(ctx, s.client); err != nil; ends, err = s.ends(ctx, s.client) {
+			if !pause(ctx, time.Second) {
+				return nil, ctx.Err()
+			}
 		}
 	}
 	s.mu.Lock()
@@ -95,6 +98,9 @@ func (s *session) starting(ctx context.Context, offsets map[string]map[int32]kgo
 			p := s.owned[tp]
 			if p == nil {
 				continue
+			}
+			if _, counted := s.existing[topic]; s.cfg.Start == StartLatest && offset.EpochOffset().Offset < 0 && !counted {
+				return nil, fmt.Errorf("what %s held when this consumer first looked is not known", tp) // the client comes again
 			}
 			p.placed = true
 			switch at := offset.EpochOffset(); {
@@ -120,11 +126,27 @@ func (s *session) starting(ctx context.Context, offsets map[string]map[int32]kgo
 	return offsets, nil
 }
 
+func anyWithoutCommit(offsets map[string]map[int32]kgo.Offset) bool {
+	for _, numbers := range offsets {
+		for _, offset := range numbers {
+			if offset.EpochOffset().Offset < 0 {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // looked reports whether the partitions that there were at first have been counted.
 func (s *session) looked() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.existing != nil
+	for _, topic := range s.cfg.Topics {
+		if _, counted := s.existing[topic]; !counted {
+			return false
+		}
+	}
+	return true
 }
 
 // ends asks where the partitions end, and the first time counts them.
@@ -139,11 +161,17 @@ func (s *session) ends(ctx context.Context, client *kgo.Client) (kadm.ListedOffs
 	defer s.mu.Unlock()
 	if s.existing == nil {
 		s.existing = map[string]int{}
-		ends.Each(func(end kadm.ListedOffset) {
-			if end.Partition >= 0 {
-				s.existing[end.Topic]++
-			}
-		})
+	}
+	for _, topic := range s.cfg.Topics {
+		if _, counted := s.existing[topic]; counted {
+			continue
+		}
+		// A topic that is not there has no partitions yet; any other error does not say that there are none.
+		if none, failed := ends.Lookup(topic, -1); !failed {
+			s.existing[topic] = len(ends[topic])
+		} else if errors.Is(none.Err, kerr.UnknownTopicOrPartition) {
+			s.existing[topic] = 0
+		}
 	}
 	return ends, nil
 }
@@ -242,9 +270,10 @@ func (s *session) commitFinally(owned []*partition) {
 	}
 }
 
-// commitTimeout leaves a revocation half of what draining left of the rebalance timeout.
+// commitTimeout leaves a revocation half of what draining left of the rebalance timeout, and never too little for a
+// request: without commits everything would be repeated.
 func (s *session) commitTimeout() time.Duration {
-	return (s.cfg.RebalanceTimeout - s.cfg.DrainTimeout) / 2
+	return max(time.Second, (s.cfg.RebalanceTimeout-s.cfg.DrainTimeout)/2)
 }
 
 // commit commits how far partitions are done, in one request; nil if there was nothing to or all of it is committed. No
