@@ -439,10 +439,11 @@ func (l *link) judge(now time.Time, cfg Config) (broker, group error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	silent := now.Sub(l.answered)
+	_, heartbeat := cfg.membership()
 	if broker = l.unreachable(); broker == nil {
 		if err := l.brokers[l.coordinator]; err != nil {
 			broker = fmt.Errorf("the group's coordinator cannot be reached: %w", err)
-		} else if !l.answered.IsZero() && !l.waiting && silent > 3*cfg.HeartbeatInterval {
+		} else if !l.answered.IsZero() && !l.waiting && silent > 3*heartbeat {
 			broker = fmt.Errorf("the group's coordinator has not answered for %v", silent)
 		}
 	}
@@ -608,15 +609,27 @@ func (l *link) committed(err error) {
 	}
 }
 
+// membership is how long a session lasts and how often the client heartbeats. Under the consumer protocol the broker
+// decides both and does not hear of ours: a heartbeat every 5 s unless it is configured otherwise, and a session of
+// several. So there the configuration can only repeat what the broker's says.
+func (c Config) membership() (session, heartbeat time.Duration) {
+	if c.Protocol != ProtocolConsumer {
+		return c.SessionTimeout, c.HeartbeatInterval
+	}
+	heartbeat = max(c.HeartbeatInterval, 5*time.Second)
+	return max(c.SessionTimeout, 3*heartbeat), heartbeat
+}
+
 // lease is how long the coordinator counts us as a member for sure, without hearing of us again.
 func (l *link) lease(now time.Time, cfg Config) time.Duration {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	session, heartbeat := cfg.membership()
 	if l.answered.IsZero() || l.waiting {
-		return cfg.SessionTimeout
+		return session
 	}
 	// One heartbeat early, so that handlers are gone when the next owner begins.
-	return cfg.SessionTimeout - cfg.HeartbeatInterval - now.Sub(l.answered)
+	return session - heartbeat - now.Sub(l.answered)
 }
 
 // watchLease ends a session that the coordinator may have given up. Cut off from the cluster, nobody tells a member that
