@@ -196,7 +196,7 @@ func TestStep14_AHandlerThatOutlastsTheRevokeIsCancelled(t *testing.T) {
 		orders, validation := w.Topic("orders", 2), w.Group("validation")
 		orders.Fill(3)
 		a := start(w, "a", config(validation, orders, func(c *Config) { c.DrainTimeout, c.RebalanceTimeout, c.MaxQueued = 20*time.Second, time.Minute, 1 }),
-			givesUpAfter(5*time.Second))
+			slowToGiveUp(time.Hour, 5*time.Second))
 		w.Until(a.Busy(2))
 
 		b := start(w, "b", config(validation, orders), atOnce)
@@ -207,12 +207,16 @@ func TestStep14_AHandlerThatOutlastsTheRevokeIsCancelled(t *testing.T) {
 	})
 }
 
-// givesUpAfter is a handler that works until it is told to give up, and then needs that long to clean up.
-func givesUpAfter(d time.Duration) Handler {
+// slowToGiveUp is a handler that works that long, and when it is told to give up needs some time to clean up.
+func slowToGiveUp(work, cleanUp time.Duration) Handler {
 	return func(ctx context.Context, _ *kgo.Record) error {
-		<-ctx.Done()
-		time.Sleep(d)
-		return ctx.Err()
+		select {
+		case <-time.After(work):
+			return nil
+		case <-ctx.Done():
+			time.Sleep(cleanUp)
+			return ctx.Err()
+		}
 	}
 }
 

@@ -31,7 +31,11 @@ func TestStep18_DuringAnyChurnAKeyIsInWorkOnce(t *testing.T) {
 
 // Members also lose their network without noticing, for longer and for shorter than their session lasts.
 func TestStep18_DuringAnyPartitionNothingIsLost(t *testing.T) {
-	harness.Explore(t, harness.Plan{Schedules: 100, Members: 2, Within: 2 * time.Minute}, func(w *harness.World, churn *harness.Schedule) {
+	plan := harness.Plan{Schedules: 100, Members: 2, Moves: []harness.MoveKind{
+		harness.Join, harness.Isolate, harness.Join, harness.Isolate, // these often
+		harness.Leave, harness.Crash, harness.RefuseCommit, harness.LoseCommit, harness.DelayCommit, harness.CutFetch, harness.CutHeartbeat,
+	}}
+	harness.Explore(t, plan, func(w *harness.World, churn *harness.Schedule) {
 		orders, validation := w.Topic("orders", 3), w.Group("validation")
 		orders.Fill(15)
 		short := func(c *Config) { c.SessionTimeout, c.HeartbeatInterval = 10*time.Second, 3*time.Second }
@@ -63,7 +67,9 @@ func TestStep19_AHandlerNearTheRebalanceTimeoutIsNotExpelled(t *testing.T) {
 	harness.Run(t, func(w *harness.World) {
 		orders, validation := w.Topic("orders", 3), w.Group("validation")
 		orders.Fill(1)
-		near := func(c *Config) { c.RebalanceTimeout, c.DrainTimeout = 2*time.Minute, 110*time.Second }
+		near := func(c *Config) { // a long session: it is the rebalance timeout alone that could expel anybody
+			c.RebalanceTimeout, c.DrainTimeout, c.SessionTimeout = 2*time.Minute, 110*time.Second, 5*time.Minute
+		}
 		a := start(w, "a", config(validation, orders, near), takes(110*time.Second))
 		w.Until(a.Busy(3))
 
@@ -83,7 +89,9 @@ func TestStep19_AHandlerBeyondTheRebalanceTimeoutIsCancelledFirst(t *testing.T) 
 	harness.Run(t, func(w *harness.World) {
 		orders, validation := w.Topic("orders", 2), w.Group("validation")
 		orders.Fill(1)
-		near := func(c *Config) { c.RebalanceTimeout, c.DrainTimeout = time.Minute, 50*time.Second }
+		near := func(c *Config) {
+			c.RebalanceTimeout, c.DrainTimeout, c.SessionTimeout = time.Minute, 50*time.Second, 5*time.Minute
+		}
 		a := start(w, "a", config(validation, orders, near), hangs)
 		w.Until(a.Busy(2))
 
@@ -143,6 +151,29 @@ func TestStep20_AnExpelledMemberCommitsNothingOfItsOldLife(t *testing.T) {
 		w.Within(3*time.Minute, harness.Any(validation.Balanced(processes(b), orders), validation.Balanced(processes(a), orders)))
 		w.Sleep(2 * time.Minute)
 		w.Claim(validation.CommitSafe(orders), validation.CommittedAt(orders, 0, 40), validation.Handled(orders), validation.OneAtATime(orders))
+	}, harness.Deadline(20*time.Minute))
+}
+
+// A member can miss a rebalance without hearing of it: its client then joins again by itself, under a new name, calls
+// nothing lost, and goes on with what it kept. In between that was others', who are further by now.
+func TestStep20_AMemberThatMissedARebalanceSetsNobodyBack(t *testing.T) {
+	harness.Run(t, func(w *harness.World) {
+		orders, validation := w.Topic("orders", 3), w.Group("validation")
+		orders.Fill(6)
+		rarely := func(c *Config) {
+			c.RebalanceTimeout, c.DrainTimeout, c.HeartbeatInterval = 12*time.Second, 10*time.Second, 15*time.Second
+		}
+		a := start(w, "a", config(validation, orders, rarely), slowToGiveUp(14*time.Second, 19*time.Second))
+		w.Until(a.Busy(3))
+		b := start(w, "b", config(validation, orders, rarely), atOnce)
+		w.Within(5*time.Second, validation.Owns(a.Process, 2, orders)) // and waits half a minute for the third to be given up
+
+		w.SleepUntil(12 * time.Second)
+		c := start(w, "c", config(validation, orders, rarely), atOnce) // which nobody waits for longer than 12 s
+		w.Within(18*time.Second, validation.Drained(orders))
+
+		w.Sleep(2 * time.Minute)
+		w.Claim(validation.CommitSafe(orders), validation.Balanced(processes(a, b, c), orders))
 	}, harness.Deadline(20*time.Minute))
 }
 
