@@ -45,7 +45,8 @@ func newReal(brokers []string, logf func(string, ...any)) (*real, error) {
 }
 
 func connect(brokers []string) (*real, error) {
-	client, err := kgo.NewClient(kgo.SeedBrokers(brokers...), kgo.DisableClientMetrics(), kgo.ClientID("story"))
+	client, err := kgo.NewClient(kgo.SeedBrokers(brokers...), kgo.DisableClientMetrics(), kgo.ClientID("story"),
+		kgo.MetadataMinAge(10*time.Millisecond)) // kadm answers from metadata of up to that age
 	if err != nil {
 		return nil, err
 	}
