@@ -73,8 +73,11 @@ const whyLost = "at least once means: each record is handled, whatever crashes; 
 // about are the events that show what became of a record: its production, and the commits around it.
 func (w *World) about(tp TopicPartition, offset int64) (seen []int) {
 	passed := false
-	for _, e := range w.journal.Events(func(e Event) bool { return e.TopicPartition() == tp }) {
+	all := w.journal.all()
+	for i := range all {
+		e := &all[i]
 		switch {
+		case e.Partition != tp.Partition || e.Topic != tp.Topic:
 		case e.Kind == Produced && e.Offset == offset:
 			seen = append(seen, e.Seq)
 		case (e.Kind == Began || e.Kind == Failed) && e.Offset == offset:

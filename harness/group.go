@@ -74,8 +74,9 @@ func (g *Group) Committed(t *Topic, partition int32) int64 {
 
 func (g *Group) committed(tp TopicPartition) (offset int64, seq int) {
 	offset, seq = -1, -1
-	for _, e := range g.events(Committed) {
-		if e.TopicPartition() == tp {
+	all := g.w.journal.all()
+	for i := range all {
+		if e := &all[i]; e.Kind == Committed && e.Partition == tp.Partition && e.Topic == tp.Topic && e.Group == g.Name {
 			offset, seq = e.Offset, e.Seq
 		}
 	}

@@ -106,11 +106,16 @@ func (j *Journal) add(e Event) Event {
 	return e
 }
 
+// all are the events so far, to be read in place: claims that a story waits for look at them ten times a second.
+func (j *Journal) all() []Event {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return slices.Clip(j.events) // events are never changed once recorded
+}
+
 // Events returns a copy of the events so far that match every filter.
 func (j *Journal) Events(filters ...func(Event) bool) []Event {
-	j.mu.Lock()
-	all := slices.Clip(j.events) // events are never changed once recorded
-	j.mu.Unlock()
+	all := j.all()
 	if len(filters) == 0 {
 		return slices.Clone(all)
 	}
