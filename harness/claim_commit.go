@@ -24,6 +24,10 @@ func (g *Group) Drained(topics ...*Topic) Claim {
 				if name := w.silent(); name != "" {
 					b.What += ", and " + name + " has sent no request to Kafka at all"
 					b.Why = "a client that is made without the options that its process hands out is on another network; one that nobody polls is silent"
+				} else if e, ok := g.elsewhere(); ok {
+					b.What += fmt.Sprintf("; nobody has joined that group: %s is a member of %s", e.Process, e.Group)
+					b.Why = "a group is known by its name: who joins another one takes up other offsets, and shares partitions with other services"
+					b.Seen = append(b.Seen, e.Seq)
 				}
 			} else {
 				b.What = fmt.Sprintf("group %s has committed %s up to offset %d of %d", g, w.show(tp), at, end)
@@ -32,6 +36,18 @@ func (g *Group) Drained(topics ...*Topic) Claim {
 		}
 		return nil
 	}
+}
+
+// elsewhere is how a process joined another group although nobody has joined this one.
+func (g *Group) elsewhere() (joined Event, ok bool) {
+	if len(g.events(Joined, Assigned)) > 0 {
+		return Event{}, false
+	}
+	all := g.w.journal.Events(Of(Joined), func(e Event) bool { return e.Process != "" })
+	if len(all) == 0 {
+		return Event{}, false
+	}
+	return all[0], true
 }
 
 // silent is the name of a living process that has never spoken to Kafka, or "".

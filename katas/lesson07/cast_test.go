@@ -119,7 +119,7 @@ func (m *member) lately(w *harness.World) []harness.Event {
 	}
 	events := slices.Concat(
 		last(2, harness.Of(harness.Disturbed)),
-		last(2, harness.By(m.Name), harness.Of(harness.Isolated, harness.Healed, harness.Refused)),
+		last(2, harness.By(m.Name), harness.Of(harness.Isolated, harness.Healed, harness.Refused, harness.Left)),
 		last(1, harness.By(m.Name), harness.Of(harness.Assigned)),
 		last(2, harness.By(m.Name), harness.Of(harness.Failed)),
 		last(1, harness.By(m.Name), harness.Of(harness.Committed)),
@@ -141,20 +141,22 @@ func (m *member) counts(what string, want int64, pick func(ops.Counts) int64) ha
 
 // healthy claims what a member's health says of liveness and readiness.
 func (m *member) healthy(live, ready bool) harness.Claim {
-	return m.reported(func() error {
-		h := m.Health()
-		if of := ops.HealthOf(h.Checks...); of.Live != h.Live || of.Ready != h.Ready {
-			return fmt.Errorf("%s says live=%t and ready=%t; by its checks it is live=%t and ready=%t: %+v", m.Name, h.Live, h.Ready, of.Live, of.Ready, h.Checks)
-		}
-		if h.Live == live && h.Ready == ready {
-			return nil
-		}
-		cause := h.Cause()
-		if cause == "" {
-			cause = "no check fails"
-		}
-		return fmt.Errorf("%s says live=%t and ready=%t (%s); it should be live=%t and ready=%t", m.Name, h.Live, h.Ready, cause, live, ready)
-	})
+	return func(w *harness.World) error {
+		return m.reported(func() error {
+			h := m.Health()
+			if of := ops.HealthOf(h.Checks...); of.Live != h.Live || of.Ready != h.Ready {
+				return fmt.Errorf("%s says live=%t and ready=%t; by its checks it is live=%t and ready=%t: %+v", m.Name, h.Live, h.Ready, of.Live, of.Ready, h.Checks)
+			}
+			if h.Live == live && h.Ready == ready {
+				return nil
+			}
+			cause := h.Cause()
+			if cause == "" {
+				cause = "no check fails"
+			}
+			return fmt.Errorf("at %v %s says live=%t and ready=%t (%s); it should be live=%t and ready=%t", w.Now(), m.Name, h.Live, h.Ready, cause, live, ready)
+		})(w)
+	}
 }
 
 func processes(members ...*member) []*harness.Process {
@@ -167,11 +169,21 @@ func processes(members ...*member) []*harness.Process {
 
 // neverMoreThan claims that a member never had more than n records in work at once.
 func (m *member) neverMoreThan(n int) harness.Claim {
-	return func(*harness.World) error {
-		if _, most := m.InWork(); most > n {
-			return harness.Broke[harness.Overlapped]("more at once than was asked for takes the ground from under limits, pools and partners",
-				"%s had %d records in work at once; Concurrency allows %d", m.Name, most, n)
+	return func(w *harness.World) error {
+		_, most := m.InWork()
+		if most <= n {
+			return nil
 		}
-		return nil
+		var open []harness.Event
+		for _, e := range w.Journal().Events(harness.By(m.Name), harness.Of(harness.Began, harness.Handled, harness.Failed)) {
+			if open = slices.DeleteFunc(open, func(b harness.Event) bool { return b.Call == e.Call }); e.Kind == harness.Began {
+				open = append(open, e)
+			}
+			if len(open) > n {
+				break
+			}
+		}
+		return harness.Shown(harness.Broke[harness.Overlapped]("more at once than was asked for takes the ground from under limits, pools and partners",
+			"%s had %d records in work at once; Concurrency allows %d", m.Name, most, n), open...)
 	}
 }

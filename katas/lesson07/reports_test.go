@@ -1,6 +1,7 @@
 package lesson07
 
 import (
+	"encoding/json"
 	"fmt"
 	"time"
 
@@ -97,6 +98,18 @@ func (m *member) stands(t *harness.Topic, partition int32, committed, position, 
 	})
 }
 
+// frozen is a copy of a snapshot that shares nothing with it.
+func frozen(s ops.Stats) (out ops.Stats) {
+	text, err := json.Marshal(s)
+	if err == nil {
+		err = json.Unmarshal(text, &out)
+	}
+	if err != nil {
+		panic(err)
+	}
+	return out
+}
+
 func (m *member) paused(want bool) harness.Claim {
 	return m.reported(func() error {
 		if got := m.Stats().Paused; got != want {
@@ -122,7 +135,11 @@ func (m *member) answers() harness.Claim {
 			return harness.Broke[harness.Stuck]("a probe that does not answer gets the process killed, in the middle of an outage that it could have survived",
 				"%s has not answered Stats and Health for a minute while Kafka hangs", m.Name)
 		}
-		return harness.AtMost("Stats and Health of "+m.Name, w.Now()-began, 0)(w)
+		err := harness.AtMost("answering Stats and Health, "+m.Name, w.Now()-began, 0)(w)
+		if b := harness.BreachOf(err); b != nil {
+			b.Why = "they answer from memory: a probe that asks Kafka times out with it, and gets a process killed that could have survived"
+		}
+		return harness.Shown(err, m.lately(w)...)
 	}
 }
 

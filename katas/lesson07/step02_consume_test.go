@@ -46,8 +46,6 @@ func TestStep02_AFailedRecordComesAgainBeforeItsFollowers(t *testing.T) {
 func TestStep02_AFailedRecordHoldsUpItsPartitionAlone(t *testing.T) {
 	harness.Run(t, func(w *harness.World) {
 		orders, validation := w.Topic("orders", 3), w.Group("validation")
-		orders.Fill(10)
-
 		a := start(w, "a", config(validation, orders, func(c *Config) { c.Concurrency, c.RetryAfter = 1, time.Minute }),
 			func(_ context.Context, r *kgo.Record) error {
 				if r.Partition == 0 {
@@ -55,6 +53,11 @@ func TestStep02_AFailedRecordHoldsUpItsPartitionAlone(t *testing.T) {
 				}
 				return nil
 			})
+		orders.Send(0, 2)
+		w.Until(failed(a, 1))
+
+		orders.Send(1, 10)
+		orders.Send(2, 10)
 
 		w.Within(10*time.Second, harness.All(validation.CommittedAt(orders, 1, 10), validation.CommittedAt(orders, 2, 10)))
 		w.Claim(validation.CommitSafe(orders), a.counts("failed attempts", 1, func(c ops.Counts) int64 { return c.Failed }))

@@ -182,12 +182,12 @@ func TestStep08_ASnapshotDoesNotChangeLater(t *testing.T) {
 		w.Sleep(3500 * time.Millisecond)
 
 		snapshot := a.Stats()
-		before := fmt.Sprintf("%+v", snapshot)
+		before := frozen(snapshot)
 		w.Until(validation.Drained(orders))
 
 		w.Claim(a.reported(func() error {
-			if after := fmt.Sprintf("%+v", snapshot); after != before {
-				return fmt.Errorf("a snapshot of %s has changed since it was taken (- then, + now): %s", a.Name, cmp.Diff(before, after))
+			if diff := cmp.Diff(before, frozen(snapshot)); diff != "" {
+				return fmt.Errorf("a snapshot of %s has changed since it was taken (- then, + now): %s", a.Name, diff)
 			}
 			for i := range snapshot.Partitions {
 				snapshot.Partitions[i].Received = -1
@@ -216,8 +216,8 @@ func TestStep08_APausedMemberStaysAMember(t *testing.T) {
 		w.Sleep(10 * time.Second)
 		orders.Fill(5)
 		w.Sleep(2 * time.Minute)
-		w.Claim(a.counts("records received", 2, func(c ops.Counts) int64 { return c.Received }), a.healthy(true, true),
-			validation.Owns(a.Process, 2, orders), a.paused(true))
+		w.Claim(validation.Owns(a.Process, 2, orders), a.healthy(true, true), a.paused(true),
+			a.counts("records received", 2, func(c ops.Counts) int64 { return c.Received }))
 
 		a.Resume()
 		w.Until(validation.Drained(orders))
