@@ -53,7 +53,7 @@ solutions-check: ## prove that the course itself is right: the five laws
 	@mkdir -p .katas
 	go tool kata check $(JUDGED) --markdown .katas/laws.md
 
-bench: ## measure the solutions and the harness
+bench: ## measure the solutions and the harness; with KAFKA_BROKERS=... also virtual against real time
 	go test $(TAGS) -run '^$$' -bench . -benchmem $(TIDY)
 
 explore: ## look for new failing schedules on the solutions: make explore FOR=10m
