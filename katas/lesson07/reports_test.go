@@ -15,6 +15,9 @@ import (
 func (m *member) consistent() harness.Claim {
 	return m.reported(func() error {
 		s := m.Stats()
+		if s.Group == "" || s.Since.IsZero() || s.At.Before(s.Since) {
+			return fmt.Errorf("%s does not say which group and time its statistics are of: group %q, from %v to %v", m.Name, s.Group, s.Since, s.At)
+		}
 		if n := s.Totals.Unaccounted(); n != 0 {
 			return fmt.Errorf("%s has %d records in no column: %+v", m.Name, n, s.Totals)
 		}

@@ -143,10 +143,7 @@ func valuesOf(cfg Config, fields string) string {
 	for _, name := range strings.Fields(fields) {
 		v := reflect.ValueOf(cfg)
 		for _, part := range strings.Split(name, ".") {
-			v = v.FieldByNameFunc(func(field string) bool {
-				f, _ := v.Type().FieldByName(field)
-				return f.Tag.Get("koanf") == part
-			})
+			v = v.FieldByNameFunc(func(field string) bool { return strings.EqualFold(field, strings.ReplaceAll(part, "_", "")) })
 		}
 		if v.Kind() == reflect.String || v.Kind() == reflect.Slice {
 			out = append(out, fmt.Sprintf("%s = %q", name, v))

@@ -71,7 +71,7 @@ func TestStep02_APanicIsAFailureOfItsRecordAlone(t *testing.T) {
 		orders.Fill(3)
 		once := failsFirst(1)
 
-		start(w, "a", config(validation, orders), func(ctx context.Context, r *kgo.Record) error {
+		a := start(w, "a", config(validation, orders), func(ctx context.Context, r *kgo.Record) error {
 			if once(ctx, r) != nil {
 				panic("index out of range [3] with length 3")
 			}
@@ -79,7 +79,25 @@ func TestStep02_APanicIsAFailureOfItsRecordAlone(t *testing.T) {
 		})
 
 		w.Until(validation.Drained(orders))
-		w.Claim(validation.Handled(orders), validation.InOrder(orders), validation.CommitSafe(orders))
+		w.Claim(validation.Handled(orders), validation.InOrder(orders), validation.CommitSafe(orders),
+			a.counts("failed attempts", 1, func(c ops.Counts) int64 { return c.Failed }))
+	})
+}
+
+// What the configuration decides, no option changes: an operator reads the one, and nobody sees the other.
+func TestStep02_TheConfigurationStandsAboveOptions(t *testing.T) {
+	harness.Run(t, func(w *harness.World) {
+		orders, validation := w.Topic("orders", 2), w.Group("validation")
+		orders.Fill(3)
+
+		w.Start("a", func(p *harness.Process) (harness.Runner, error) {
+			return New(config(validation, orders), p.Handler(atOnce), append(p.Options(),
+				kgo.ConsumerGroup("another"), kgo.ConsumeTopics("others"), kgo.ConsumeStartOffset(kgo.NewOffset().AtEnd()),
+				kgo.AutoCommitInterval(time.Hour))...)
+		})
+
+		w.Within(time.Minute, validation.Drained(orders))
+		w.Claim(validation.Handled(orders), validation.HandledOnce(orders))
 	})
 }
 

@@ -54,17 +54,20 @@ func TestStep09_AServiceStartsDuringAnOutage(t *testing.T) {
 	})
 }
 
-// A handler that is wedged is found by its lack of progress: its membership alone looks fine for ever.
+// A handler that is wedged is found by its lack of progress: its membership alone looks fine for ever, and so do its other
+// partitions.
 func TestStep09_AWedgedHandlerIsNotAlive(t *testing.T) {
 	harness.Run(t, func(w *harness.World) {
-		orders, validation := w.Topic("orders", 1), w.Group("validation")
-		a := start(w, "a", config(validation, orders, func(c *Config) { c.StallAfter = 2 * time.Minute }), hangs)
+		orders, validation := w.Topic("orders", 2), w.Group("validation")
+		a := start(w, "a", config(validation, orders, func(c *Config) { c.StallAfter = 2 * time.Minute }), slowOn(0, time.Hour))
 		w.Sleep(10 * time.Minute)
 		w.Claim(a.healthy(true, true)) // an idle topic is no reason to worry
 
-		orders.Fill(1)
+		orders.Send(0, 1)
 		w.Until(a.Busy(1))
-		w.Sleep(2*time.Minute - 2*time.Second)
+		w.Sleep(time.Minute)
+		orders.Send(1, 1) // which is handled at once
+		w.Sleep(time.Minute - 2*time.Second)
 		w.Claim(a.healthy(true, true))
 		w.Sleep(4 * time.Second)
 		w.Claim(a.healthy(false, false), validation.Member(a.Process))
@@ -194,6 +197,9 @@ func errorGroups(s ops.Stats, failures int64) error {
 		}
 		if len(g.Samples) == 0 || len(g.Samples) > 2 {
 			return fmt.Errorf("group %s of partition %d keeps %d samples; it should be 1 or 2", g.Class, g.Partition, len(g.Samples))
+		}
+		if latest := g.Samples[len(g.Samples)-1]; !latest.At.Equal(g.Last) || g.Last.Before(g.First) {
+			return fmt.Errorf("group %s of partition %d lasted from %v to %v and its latest sample is of %v; the latest are kept, oldest first", g.Class, g.Partition, g.First, g.Last, latest.At)
 		}
 		for _, sample := range g.Samples {
 			if strings.Contains(sample.Message, "4111") || strings.Contains(sample.Message, "customer-") {
