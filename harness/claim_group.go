@@ -101,11 +101,23 @@ func (g *Group) MovedOnly(p *Process, since time.Duration, n int) Claim {
 	return func(w *World) error {
 		gone := 0
 		var seen []int
-		for _, e := range g.events(Revoked) {
-			if e.Process == p.Name && e.At >= since {
-				gone += len(e.Partitions)
+		var owned []TopicPartition
+		for _, e := range w.journal.Events(By(p.Name), Of(Assigned, Revoked, Left, Crashed, Stopped)) {
+			if e.Group != g.Name && e.Group != "" {
+				continue
+			}
+			var keeps, lost []TopicPartition
+			switch e.Kind {
+			case Assigned: // a cooperative member is told what to give up by an assignment without it
+				keeps, lost = e.Partitions, without(owned, e.Partitions)
+			case Revoked:
+				keeps, lost = without(owned, e.Partitions), e.Partitions
+			}
+			if e.At >= since && len(lost) > 0 {
+				gone += len(lost)
 				seen = append(seen, e.Seq)
 			}
+			owned = keeps
 		}
 		if gone <= n {
 			return nil
@@ -116,6 +128,10 @@ func (g *Group) MovedOnly(p *Process, since time.Duration, n int) Claim {
 			Seen: seen,
 		}}
 	}
+}
+
+func without(all, some []TopicPartition) []TopicPartition {
+	return slices.DeleteFunc(slices.Clone(all), func(tp TopicPartition) bool { return slices.Contains(some, tp) })
 }
 
 // OneAtATime claims that no partition and no key was ever in work at two places at once within the group: neither at

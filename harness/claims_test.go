@@ -173,6 +173,9 @@ func TestBalancedKnowsWhoOwnsWhat(t *testing.T) {
 		{"none", "1s a owns 0 1", "", ""},
 		{"one", "3s a gave-up 1", "", ""},
 		{"two", "3s a gave-up 1\n 4s a gave-up 0", "UNBALANCED", "a gave up 2 partitions since 2.00s; only 1 had to move"},
+		{"two, by an assignment without them", "1s a owns 0 1 2\n 3s a owns 0", "UNBALANCED", "a gave up 2 partitions since 2.00s; only 1 had to move"},
+		{"one each way", "1s a owns 0 1 2\n 3s a owns 0 1\n 4s a gave-up 1\n 5s a owns 0", "UNBALANCED", "a gave up 2 partitions"},
+		{"after a leave", "1s a owns 0 1 2\n 2s a left\n 3s a owns 0", "", ""},
 		{"before", "1s a gave-up 0 1", "", ""},
 		{"another one", "3s b gave-up 0 1", "", ""},
 	})

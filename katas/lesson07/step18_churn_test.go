@@ -38,7 +38,9 @@ func TestStep18_DuringAnyPartitionNothingIsLost(t *testing.T) {
 	harness.Explore(t, plan, func(w *harness.World, churn *harness.Schedule) {
 		orders, validation := w.Topic("orders", 3), w.Group("validation")
 		orders.Fill(15)
-		short := func(c *Config) { c.SessionTimeout, c.HeartbeatInterval = 10*time.Second, 3*time.Second }
+		short := func(c *Config) { // a session that is shorter than an isolation, and longer than any rebalance
+			c.SessionTimeout, c.HeartbeatInterval, c.RebalanceTimeout, c.DrainTimeout = 10*time.Second, 3*time.Second, 8*time.Second, 4*time.Second
+		}
 		churn.Play(validation, []*harness.Topic{orders}, func(name string) *harness.Process {
 			return start(w, name, config(validation, orders, short), takes(3*time.Second)).Process
 		})
@@ -274,6 +276,7 @@ func TestStep22_AStaticMembersRestartMovesNothing(t *testing.T) {
 		a.Stop()
 		w.Sleep(20 * time.Second)
 		a.restart()
+		w.Within(10*time.Second, validation.Balanced(processes(a, b), orders))
 		w.Sleep(20 * time.Second)
 
 		orders.Fill(5)
