@@ -18,6 +18,8 @@ type backend interface {
 	// unique turns a story's name for a topic, group or transaction into the cluster's.
 	unique(name string) string
 	createTopic(ctx context.Context, name string, partitions int32, configs map[string]string) error
+	// known waits until every broker knows that the topic has so many partitions.
+	known(ctx context.Context, name string, partitions int32) error
 
 	// exact says that time is virtual: a promise about an instant is judged to the nanosecond.
 	exact() bool

@@ -126,7 +126,7 @@ func (r *real) known(ctx context.Context, name string, partitions int32) error {
 			select {
 			case <-time.After(settling):
 			case <-ctx.Done():
-				return fmt.Errorf("topic %s was created and broker %d still does not know it: %w", name, id, cmp.Or(err, ctx.Err()))
+				return fmt.Errorf("broker %d does not know the %d partitions of topic %s: %w", id, partitions, name, cmp.Or(err, ctx.Err()))
 			}
 		}
 	}

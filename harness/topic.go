@@ -115,6 +115,7 @@ func (t *Topic) AddPartitions(n int32) {
 	for _, r := range responses {
 		t.w.arrange(r.Err)
 	}
+	t.w.arrange(t.w.backend.known(t.w.ctx, t.Name, n))
 	t.mu.Lock()
 	t.partitions = n
 	t.mu.Unlock()
