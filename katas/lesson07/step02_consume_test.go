@@ -92,7 +92,7 @@ func TestStep02_TheConfigurationStandsAboveOptions(t *testing.T) {
 
 		w.Start("a", func(p *harness.Process) (harness.Runner, error) {
 			return New(config(validation, orders), p.Handler(atOnce), append(p.Options(),
-				kgo.ConsumerGroup("another"), kgo.ConsumeTopics("others"), kgo.ConsumeStartOffset(kgo.NewOffset().AtEnd()),
+				kgo.ConsumerGroup("another"), kgo.ConsumeStartOffset(kgo.NewOffset().AtEnd()),
 				kgo.AutoCommitInterval(time.Hour))...)
 		})
 

@@ -253,11 +253,22 @@ func TestStep08_AResetStartsANewPeriod(t *testing.T) {
 	harness.Run(t, func(w *harness.World) {
 		orders, validation := w.Topic("orders", 1), w.Group("validation")
 		orders.Fill(5)
-		a := start(w, "a", config(validation, orders), atOnce)
+		a := start(w, "a", config(validation, orders), failsFirst(3))
 		w.Until(validation.Drained(orders))
 
 		a.ResetStats()
-		w.Claim(a.accounts(ops.Counts{}), a.latencies(ops.Latency{}), a.lagIs(0), a.stands(orders, 0, 5, 5, 5), a.healthy(true, true))
+		w.Claim(a.accounts(ops.Counts{}), a.latencies(ops.Latency{}), a.lagIs(0), a.stands(orders, 0, 5, 5, 5), a.healthy(true, true),
+			a.reported(func() error {
+				switch s := a.Stats(); {
+				case len(s.Errors) > 0:
+					return fmt.Errorf("%s still reports errors of the period that is over: %+v", a.Name, s.Errors)
+				case w.Exact() && !s.Since.Equal(s.At):
+					return fmt.Errorf("%s says that its statistics are since %v; they were reset at %v", a.Name, s.Since, s.At)
+				case a.alert().Value != 3:
+					return fmt.Errorf("an alert is no count: its value was 3 and is %v after the reset", a.alert().Value)
+				}
+				return nil
+			}))
 		orders.Fill(3)
 
 		w.Until(validation.Drained(orders))

@@ -233,9 +233,10 @@ func TestStep10_AnAlertFiresOnceAndResolvesWithHysteresis(t *testing.T) {
 		orders.Send(0, 1)
 		w.Until(a.Busy(0))
 		w.Until(failed(a, 5)) // the fifth failure within a minute: from here on something is wrong
+		w.Claim(a.alertIs(ops.Pending, 0))
 		w.Sleep(29 * time.Second)
 		w.Claim(a.alertIs(ops.Pending, 0))
-		w.Sleep(2 * time.Second)
+		w.Sleep(time.Second)
 		w.Claim(a.alertIs(ops.Firing, 1))
 		w.Sleep(2 * time.Minute)
 		w.Claim(a.alertIs(ops.Firing, 1)) // once, not at every look
