@@ -18,8 +18,8 @@ type Config struct {
 	Protocol    Protocol `doc:"Group protocol: classic (cooperative-sticky) or consumer (KIP-848, Kafka 4)."`
 	InstanceID  string   `doc:"Static membership: a name that is this instance's alone; empty for a dynamic member."`
 
-	SessionTimeout    time.Duration `doc:"Without a heartbeat for this long a member is dead to its group."`
-	HeartbeatInterval time.Duration `doc:"How often a member says that it lives; at most a third of the session timeout."`
+	SessionTimeout    time.Duration `doc:"Without a heartbeat for this long a member is dead to its group. Under protocol consumer the broker decides."`
+	HeartbeatInterval time.Duration `doc:"How often a member says that it lives; at most a third of the session timeout. Under protocol consumer the broker decides."`
 	RebalanceTimeout  time.Duration `doc:"How long a member may take to give partitions up before it is expelled."`
 	DrainTimeout      time.Duration `doc:"How long giving up partitions, or stopping, waits for the work in hand before cancelling it; less than rebalance_timeout."`
 	RetryAfter        time.Duration `doc:"A record whose handler failed is handed over again after this; its partition waits, the others flow."`
@@ -51,9 +51,11 @@ const (
 	StartEarliest Start = iota
 	// StartLatest begins after the newest record that is there when the group first owns the partition. That is decided
 	// once: the place is committed, so that a restart does not jump over what came in between. A partition that is
-	// added to the topic while a consumer runs is read from its start all the same: nothing in it is old.
+	// added to the topic while a consumer runs is read from its start all the same: nothing in it is old. Each Consumer
+	// judges that by what the topic had when it first looked itself: a partition that was added while none ran is old.
 	StartLatest
-	// StartCommitted begins nowhere: Run ends with ErrNoCommit rather than jump to a place nobody chose.
+	// StartCommitted begins nowhere: Run ends with ErrNoCommit rather than jump to a place nobody chose. That holds for
+	// a partition that is added while a consumer runs as well: whoever adds one commits a place in it first.
 	StartCommitted
 )
 
