@@ -21,7 +21,9 @@ type Handler func(ctx context.Context, record *kgo.Record) error
 
 var (
 	// ErrFenced ends Run when another member joined with the same InstanceID. That one is the newer; going on here
-	// would be two processes fighting for one name.
+	// would be two processes fighting for one name. So it is under ProtocolClassic. Under ProtocolConsumer the older
+	// keeps the name while it lives, and the newer is the one that is refused (UNRELEASED_INSTANCE_ID): it waits, and
+	// Health says why.
 	ErrFenced = errors.New("fenced by a newer member with the same instance id")
 	// ErrNoCommit ends Run when Start is StartCommitted and the group has no commit for a partition, or its commit
 	// points to records that no longer exist.
@@ -37,7 +39,8 @@ type Consumer struct {
 // handler or an option that the client refuses. It does not wait for the network: a service starts while Kafka is down.
 //
 // opts are the client's own: brokers, dialer, TLS, SASL, client id, hooks. What cfg decides, and how offsets are
-// committed, opts cannot change.
+// committed, opts cannot change. ConsumeRegex, BlockRebalanceOnPoll and an InstanceID that cfg does not have, which no
+// later option would undo, are an error as well: of New, or of Run where nothing but a client can tell.
 func New(cfg Config, handle Handler, opts ...kgo.Opt) (*Consumer, error) {
 	// TODO: validate, then build the kgo client from cfg, with opts before the options that cfg decides.
 	return nil, errors.New("lesson07: New is not written yet")

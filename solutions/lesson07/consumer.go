@@ -30,7 +30,9 @@ type Handler func(ctx context.Context, record *kgo.Record) error
 
 var (
 	// ErrFenced ends Run when another member joined with the same InstanceID. That one is the newer; going on here
-	// would be two processes fighting for one name.
+	// would be two processes fighting for one name. So it is under ProtocolClassic. Under ProtocolConsumer the older
+	// keeps the name while it lives, and the newer is the one that is refused (UNRELEASED_INSTANCE_ID): it waits, and
+	// Health says why.
 	ErrFenced = errors.New("fenced by a newer member with the same instance id")
 	// ErrNoCommit ends Run when Start is StartCommitted and the group has no commit for a partition, or its commit
 	// points to records that no longer exist.
@@ -49,6 +51,7 @@ type Consumer struct {
 	paused   bool
 	session  *session // nil while not running
 	owned    map[topicPartition]*partition
+	rejoins  map[string]time.Duration // by topic: after how long to join anew if it cannot be placed
 	line     line
 	toDo     sync.Cond // the line has a partition for an idle worker, or the workers' session is over
 	idlers   int
@@ -67,7 +70,8 @@ type Consumer struct {
 // handler or an option that the client refuses. It does not wait for the network: a service starts while Kafka is down.
 //
 // opts are the client's own: brokers, dialer, TLS, SASL, client id, hooks. What cfg decides, and how offsets are
-// committed, opts cannot change.
+// committed, opts cannot change. ConsumeRegex, BlockRebalanceOnPoll and an InstanceID that cfg does not have, which no
+// later option would undo, are an error as well: of New, or of Run where nothing but a client can tell.
 func New(cfg Config, handle Handler, opts ...kgo.Opt) (*Consumer, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
@@ -80,6 +84,7 @@ func New(cfg Config, handle Handler, opts ...kgo.Opt) (*Consumer, error) {
 		cfg: cfg, handle: handle, opts: opts,
 		owned:    map[topicPartition]*partition{},
 		checks:   map[string]checked{},
+		rejoins:  map[string]time.Duration{},
 		since:    now,
 		tallies:  map[topicPartition]*tally{},
 		failures: failures{groups: map[failure]*ops.ErrorGroup{}, maxGroups: cfg.MaxErrorGroups, maxSamples: cfg.ErrorSamples},
@@ -87,6 +92,11 @@ func New(cfg Config, handle Handler, opts ...kgo.Opt) (*Consumer, error) {
 		extra:    map[string]int64{},
 	}
 	c.toDo.L = &c.mu
+	c.cfg.Topics = slices.Clone(cfg.Topics) // the caller may go on to change his
+	excluding := append(c.newSession(context.Background()).options(), kgo.ConsumeExcludeTopics("any"))
+	if kgo.ValidateOpts(excluding...) == nil { // the client knows exclusions with patterns alone
+		return nil, errors.New("client options: ConsumeRegex would take the names of topics for patterns")
+	}
 	// The client itself is made by Run: it joins the group the moment it exists.
 	if err := kgo.ValidateOpts(c.newSession(context.Background()).options()...); err != nil {
 		return nil, fmt.Errorf("client options: %w", err)
@@ -152,7 +162,7 @@ func (c *Consumer) newSession(ctx context.Context) *session {
 	s := &session{
 		Consumer:   c,
 		base:       context.WithoutCancel(ctx),
-		link:       newLink(),
+		link:       newLink(c.cfg.Group),
 		progress:   make(chan struct{}, 1),
 		room:       make(chan struct{}, 1),
 		committing: make(chan struct{}, 1),
@@ -199,7 +209,21 @@ func (s *session) options() []kgo.Opt {
 	if cfg.InstanceID != "" {
 		opts = append(opts, kgo.InstanceID(cfg.InstanceID))
 	}
+	if cfg.Start == StartCommitted {
+		opts = append(opts, kgo.ConsumeResetOffset(kgo.NoResetOffset())) // or a user's would choose the place
+	}
 	return opts
+}
+
+// refuse says which option of the user stands although the consumer decides otherwise. Only a client tells.
+func (s *session) refuse(client *kgo.Client) error {
+	if blocks, _ := client.OptValue(kgo.BlockRebalanceOnPoll).(bool); blocks {
+		return errors.New("client options: BlockRebalanceOnPoll would keep a whole member waiting for one slow partition")
+	}
+	if id, _ := client.OptValue(kgo.InstanceID).(string); id != s.cfg.InstanceID {
+		return fmt.Errorf("client options: InstanceID %q: the configuration has %q, and it decides", id, s.cfg.InstanceID)
+	}
+	return nil
 }
 
 // run consumes until the session has to end, and says why; nil if it was asked to.
@@ -211,9 +235,9 @@ func (s *session) run() error {
 	if err != nil {
 		return fmt.Errorf("client: %w", err)
 	}
-	if blocks, _ := client.OptValue(kgo.BlockRebalanceOnPoll).(bool); blocks {
+	if err := s.refuse(client); err != nil {
 		client.CloseAllowingRebalance()
-		return errors.New("client options: BlockRebalanceOnPoll would keep a whole member waiting for one slow partition")
+		return err
 	}
 	c := s.Consumer
 	c.mu.Lock()
@@ -265,11 +289,11 @@ func (s *session) windUp(why error) {
 // leave says goodbye, so that the partitions move at once, and closes the client. A rebalance under way has to end
 // first; a cluster out of reach is told by the session timeout as well.
 func (s *session) leave(cut context.Context, cancel context.CancelFunc) {
-	patience := s.cfg.DrainTimeout
+	goodbye := s.cfg.DrainTimeout
 	if s.link.down() != nil {
-		patience = time.Second
+		goodbye = time.Second
 	}
-	ctx, done := context.WithTimeout(cut, patience)
+	ctx, done := context.WithTimeout(cut, goodbye)
 	defer done()
 	if err := s.client.LeaveGroupContext(ctx); err != nil {
 		slog.Warn("could not leave the group, its session has to time out", "group", s.cfg.Group, "error", err)
@@ -398,6 +422,9 @@ func (s *session) accept(fetches kgo.Fetches) {
 		if p == nil || p.retired.Load() || len(f.Records) == 0 {
 			return // given up since it was fetched: its next owner gets these
 		}
+		if first := f.Records[0]; first.Offset < p.Position {
+			s.wentBack(p, first, f.HighWatermark)
+		}
 		p.HighWatermark = max(p.HighWatermark, f.HighWatermark)
 		p.add(f.Records, now)
 		p.full = p.full || p.queued >= (c.cfg.MaxQueued+1)/2
@@ -408,11 +435,18 @@ func (s *session) accept(fetches kgo.Fetches) {
 
 // fetchFailed judges what a poll returned instead of records. Ignored, each of these looks like an idle topic.
 func (s *session) fetchFailed(topic string, number int32, err error) {
-	var group *kgo.ErrGroupSession
+	var (
+		group *kgo.ErrGroupSession
+		loss  *kgo.ErrDataLoss
+	)
 	switch {
 	case errors.Is(err, context.Canceled), errors.Is(err, kgo.ErrClientClosed):
 	case errors.Is(err, kerr.FencedInstanceID):
 		s.end(fmt.Errorf("%w (group %q, instance id %q): %w", ErrFenced, s.cfg.Group, s.cfg.InstanceID, err))
+	case errors.As(err, &loss):
+		// The client reads again from there. Whether the records are really gone it cannot know for sure: accept judges.
+		slog.Error("Kafka lost records that had been read", "group", s.cfg.Group, "topic", topic, "partition", number,
+			"read_to", loss.ConsumedTo, "in_epoch", loss.ConsumedToEpoch, "goes_on_at", loss.ResetTo)
 	case errors.Is(err, kerr.OffsetOutOfRange) && s.cfg.Start == StartCommitted:
 		s.end(fmt.Errorf("%w (group %q, %s/%d): %w", ErrNoCommit, s.cfg.Group, topic, number, err))
 	case errors.As(err, &group):
@@ -427,41 +461,61 @@ func (s *session) fetchFailed(topic string, number int32, err error) {
 // way to make it is to join anew.
 func (s *session) rest(tp topicPartition, err error) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	p := s.owned[tp]
-	switch {
+	stands := joinAgain // told with the metadata, every few seconds
+	switch p := s.owned[tp]; {
 	case p == nil:
-		s.link.fetchFailed(tp, err, joinAgain) // told with the metadata, every few seconds
 	case !p.placed:
-		s.link.fetchFailed(tp, err, 2*joinAgain)
-		time.AfterFunc(joinAgain, func() {
-			s.mu.Lock()
-			stuck := s.owned[tp] == p && !p.placed
-			s.mu.Unlock()
-			if stuck {
-				s.end(fmt.Errorf("%w: %s: %w", errGaveUp, tp, err))
-			}
-		})
+		stands += s.rejoin(p, err)
 	default:
-		s.link.fetchFailed(tp, err, 10*fetchAgain)
-		if p.failing {
-			return
-		}
-		p.failing = true
-		s.throttle(p)
-		time.AfterFunc(fetchAgain, func() {
-			s.mu.Lock()
-			defer s.mu.Unlock()
-			if p.failing = false; s.owned[tp] == p {
-				s.throttle(p)
-			}
-		})
+		stands = 10 * fetchAgain
+		s.skip(p)
 	}
+	s.mu.Unlock()
+	s.link.fetchFailed(tp, err, stands)
+}
+
+// rejoin ends the session after a while unless p is placed by then, and says after how long. Joining anew costs every
+// topic a rebalance for the sake of one, so it is done half as often each time that it did not help.
+func (s *session) rejoin(p *partition, err error) time.Duration {
+	wait := max(joinAgain, s.rejoins[p.topic])
+	if p.awaited {
+		return wait
+	}
+	p.awaited = true
+	time.AfterFunc(wait, func() {
+		s.mu.Lock()
+		stuck := s.owned[p.topicPartition] == p && !p.placed
+		if stuck {
+			s.rejoins[p.topic] = min(2*wait, joinAtLast)
+		}
+		s.mu.Unlock()
+		if stuck {
+			s.end(fmt.Errorf("%w: %s: %w", errGaveUp, p, err))
+		}
+	})
+	return wait
+}
+
+// skip has p not fetched for a while.
+func (s *session) skip(p *partition) {
+	if p.failing {
+		return
+	}
+	p.failing = true
+	s.throttle(p)
+	time.AfterFunc(fetchAgain, func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if p.failing = false; s.owned[p.topicPartition] == p {
+			s.throttle(p)
+		}
+	})
 }
 
 const (
 	fetchAgain = time.Second
-	joinAgain  = 30 * time.Second
+	joinAgain  = 30 * time.Second // the first time; then it doubles
+	joinAtLast = 10 * time.Minute
 )
 
 // patience is how long the poll loop waits for a full partition before it pauses its fetching and goes on without it.

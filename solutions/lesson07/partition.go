@@ -30,6 +30,7 @@ type partition struct {
 	queued  int     // how many
 	done    kgo.EpochOffset
 	placed  bool // where to start is known
+	awaited bool // it is not, and the session ends if that stays so
 	full    bool // enough is queued
 	failing bool // fetching it failed a moment ago
 	paused  bool // for either, the client does not fetch it
@@ -47,6 +48,7 @@ type partition struct {
 type batch struct {
 	records []*kgo.Record
 	at      time.Time
+	gone    bool // from a log that there is no more
 }
 
 type state uint8
@@ -97,7 +99,7 @@ func (p *partition) busySince() time.Time {
 
 // add appends polled records. It never blocks: the poll loop serves every partition.
 func (p *partition) add(records []*kgo.Record, now time.Time) {
-	p.batches = append(p.batches, batch{records, now})
+	p.batches = append(p.batches, batch{records: records, at: now})
 	p.queued += len(records)
 	p.received(records)
 }
@@ -110,6 +112,7 @@ func (s *session) count(p *partition) {
 	if p.state != working {
 		return
 	}
+	before := p.done
 	done := p.run.done.Load()
 	n := int(done - p.run.counted)
 	if n == 0 {
@@ -125,14 +128,55 @@ func (s *session) count(p *partition) {
 	p.done = kgo.EpochOffset{Epoch: last.LeaderEpoch, Offset: last.Offset + 1}
 	p.LastProgress = p.run.begun.Add(p.run.ended[done-1])
 	clear(b.records[:n]) // what is done with must not stay in memory until the batch is
+	if b.gone {
+		p.done = before
+	}
 	if b.records = b.records[n:]; len(b.records) == 0 {
 		p.batches[0] = batch{}
 		p.batches = p.batches[1:]
 	}
 	p.queued -= n
+	s.makeRoom(p)
 	p.tries = 0
 	p.Processed += int64(n)
 	p.InFlight -= int64(n)
+	s.progressed()
+}
+
+// makeRoom has p fetched again when it is no longer full. Each count asks, not just the end of a run: a run of slow
+// records would keep a partition paused for long after its queue has drained.
+func (s *session) makeRoom(p *partition) {
+	if !p.full || p.queued > s.cfg.MaxQueued/4 {
+		return
+	}
+	p.full = false
+	s.throttle(p)
+	select {
+	case s.room <- struct{}{}:
+	default: // it knows
+	}
+}
+
+// wentBack judges records that come at an earlier offset than was read already. Of a topic that was made anew or cut off,
+// the log is shorter than what is committed, or has records of a later leader where older ones were. Then the commit is
+// of a log that is gone: it counts as unknown, or nothing would be committed until the new one is as long. Otherwise the
+// client just reads again what is there still, and what is committed holds. What is queued of the old log is handed over
+// all the same, but is no progress in the new one.
+func (s *session) wentBack(p *partition, first *kgo.Record, end int64) {
+	s.count(p)
+	replaced := p.done.Epoch >= 0 && first.LeaderEpoch > p.done.Epoch && first.Offset < p.done.Offset
+	if end >= p.Committed && !replaced {
+		return
+	}
+	slog.Error("a log went back", "group", s.cfg.Group, "topic", p.topic, "partition", p.partition, "committed", p.Committed,
+		"goes_on_at", first.Offset, "end", end)
+	for i := range p.batches {
+		p.batches[i].gone = true
+	}
+	p.Committed, p.HighWatermark = -1, end
+	if p.done.Offset > first.Offset {
+		p.done = kgo.EpochOffset{Epoch: -1, Offset: first.Offset}
+	}
 	s.progressed()
 }
 
@@ -217,14 +261,6 @@ func (s *session) work() {
 		if p.retired.Load() && p.idle != nil {
 			close(p.idle)
 			p.idle = nil
-		}
-		if p.full && p.queued <= c.cfg.MaxQueued/4 {
-			p.full = false
-			s.throttle(p)
-			select {
-			case s.room <- struct{}{}:
-			default: // it knows
-			}
 		}
 		c.ready(p)
 	}

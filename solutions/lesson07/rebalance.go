@@ -102,6 +102,7 @@ func (s *session) starting(ctx context.Context, offsets map[string]map[int32]kgo
 			if _, counted := s.existing[topic]; s.cfg.Start == StartLatest && offset.EpochOffset().Offset < 0 && !counted {
 				return nil, fmt.Errorf("what %s held when this consumer first looked is not known", tp) // the client comes again
 			}
+			delete(s.rejoins, topic)
 			p.placed = true
 			switch at := offset.EpochOffset(); {
 			case at.Offset >= 0:
@@ -112,8 +113,11 @@ func (s *session) starting(ctx context.Context, offsets map[string]map[int32]kgo
 				numbers[number] = kgo.NewOffset().AtStart() // added since: nothing in it is old
 			case s.cfg.Start == StartLatest:
 				end, ok := ends.Lookup(topic, number)
-				if !ok || end.Err != nil {
+				if end.Err != nil {
 					return nil, fmt.Errorf("the end of %s is not known: %w", tp, end.Err)
+				}
+				if !ok {
+					return nil, fmt.Errorf("the end of %s is not known", tp)
 				}
 				// From here on it is a position like any other, committed before anything is handled: a restart must
 				// not jump over what arrives until then.
@@ -324,7 +328,7 @@ func (s *session) commit(ctx context.Context, owned []*partition) error {
 	return failed
 }
 
-// due is what is done and not committed.
+// due is what is done and not committed. For a log that went back, what is committed is unknown; see wentBack.
 func (s *session) due(owned []*partition) map[string]map[int32]kgo.EpochOffset {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -360,7 +364,9 @@ func (s *session) committed(due map[string]map[int32]kgo.EpochOffset, req *kmsg.
 			if err := kerr.ErrorForCode(a.ErrorCode); err != nil {
 				failed = errors.Join(failed, fmt.Errorf("commit of %s/%d: %w", topic, a.Partition, err))
 			} else if p := s.owned[topicPartition{topic, a.Partition}]; p != nil {
-				p.Committed = due[topic][a.Partition].Offset
+				if at := due[topic][a.Partition].Offset; at <= p.done.Offset { // or its log went back meanwhile
+					p.Committed = at
+				}
 			}
 		}
 	}

@@ -27,6 +27,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
+	"github.com/twmb/franz-go/pkg/kversion"
 
 	"github.com/kafka-katas/kafka-katas/ops/opsconfig"
 	lesson07 "github.com/kafka-katas/kafka-katas/solutions/lesson07"
@@ -782,7 +783,7 @@ func TestAMemberInTheDarkStopsByItself(t *testing.T) {
 				s.produceAll(4, 20)
 				after(5 * time.Second)
 				a.dark.Store(true)
-				after(10 * time.Second)
+				after(16 * time.Second) // three heartbeats of the slower protocol
 				h := a.Health()
 				require.False(t, h.Ready)
 				t.Log(h.Cause())
@@ -979,6 +980,78 @@ func TestWhatMayNotBeReadShows(t *testing.T) {
 			})
 		}
 	}
+}
+
+func TestOptionsThatWouldUndoTheConfiguration(t *testing.T) {
+	nothing := func(context.Context, *kgo.Record) error { return nil }
+	_, err := lesson07.New(lesson07.DefaultConfig(), nothing, kgo.SeedBrokers("localhost:1"), kgo.ConsumeRegex())
+	require.ErrorContains(t, err, "ConsumeRegex")
+	for word, opt := range map[string]kgo.Opt{"BlockRebalanceOnPoll": kgo.BlockRebalanceOnPoll(), "InstanceID": kgo.InstanceID("x")} {
+		c, err := lesson07.New(lesson07.DefaultConfig(), nothing, kgo.SeedBrokers("localhost:1"), opt)
+		require.NoError(t, err)
+		require.ErrorContains(t, c.Run(context.Background()), word)
+	}
+	cfg := lesson07.DefaultConfig()
+	_, err = lesson07.New(cfg, nothing, kgo.SeedBrokers("localhost:1"))
+	cfg.Topics[0] = "payments"
+	require.NoError(t, err)
+}
+
+func TestATopicThatWasMadeAnewIsCommitted(t *testing.T) {
+	story(t, 1, 2, func(s *shop) {
+		s.produceAll(2, 50)
+		s.opts = []kgo.Opt{kgo.MaxVersions(kversion.V2_7_0())} // from 3.1 on the id tells, and the client stays with the old topic
+		a := s.join("a", func(c *lesson07.Config) { c.MetadataMaxAge = 10 * time.Second }, nil)
+		after(10 * time.Second)
+		require.Equal(t, map[int32]int64{0: 50, 1: 50}, s.committed("validation"))
+		_, err := s.admin.DeleteTopics(context.Background(), "orders")
+		require.NoError(t, err)
+		after(time.Second)
+		_, err = s.admin.CreateTopics(context.Background(), 2, -1, nil, "orders")
+		require.NoError(t, err)
+		s.produceAll(2, 20)
+		after(5 * time.Minute)
+		require.Len(t, s.calls(), 140)
+		require.Equal(t, map[int32]int64{0: 20, 1: 20}, s.committed("validation"))
+		for _, p := range a.Stats().Partitions {
+			require.EqualValues(t, 20, p.HighWatermark)
+			require.Zero(t, p.Lag)
+		}
+		a.stop()
+		conserved(t, a)
+	})
+}
+
+func TestOneForbiddenTopicCostsLessAndLess(t *testing.T) {
+	story(t, 1, 2, func(s *shop) {
+		s.produceAll(2, 1)
+		h := s.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.OffsetFetch}, Topic: "orders", Err: kerr.TopicAuthorizationFailed, Count: -1})
+		a := s.join("a", nil, nil)
+		after(2 * time.Hour)
+		require.Less(t, h.Hits(), 20)
+		h.Remove()
+		after(12 * time.Minute)
+		require.Len(t, s.calls(), 2)
+		require.True(t, a.Health().Ready)
+	})
+}
+
+func TestWhatIsInARecordIsNotShown(t *testing.T) {
+	story(t, 1, 1, func(s *shop) {
+		client := s.dial()
+		defer client.Close()
+		require.NoError(t, client.ProduceSync(context.Background(), &kgo.Record{Topic: "orders", Key: []byte("77"), Value: []byte("Alice Miller"),
+			Headers: []kgo.RecordHeader{{Key: "token", Value: []byte("s3cr3tly")}}}).FirstErr())
+		a := s.join("a", nil, func(context.Context, *kgo.Record) error {
+			return errors.New("order77 of xalicex with tokens3cr3tly: the bank is away")
+		})
+		after(5 * time.Second)
+		message := a.Stats().Errors[0].Samples[0].Message
+		require.Contains(t, message, "the bank is away")
+		for _, word := range []string{"77", "alice", "cr", "tly"} {
+			require.NotContains(t, message, word)
+		}
+	})
 }
 
 func TestTheConfigurationFileSaysTheDefaults(t *testing.T) {

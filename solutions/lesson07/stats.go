@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
+	"log/slog"
 	"maps"
 	"math"
 	"net"
@@ -16,6 +18,7 @@ import (
 	"sync"
 	"time"
 	"unicode"
+	"unicode/utf8"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -30,7 +33,8 @@ import (
 // Redelivered counts deliveries of offsets that this Consumer received before, also when the partition was elsewhere in
 // between. Percentiles are over the latest 4096 records. Errors are failed handler attempts, by class, topic and
 // partition, at most MaxErrorGroups of them; what is beyond is counted in one further group of class "other" without
-// topic. The one alert is "handler_failures".
+// topic. Their samples keep no word of the record's key, value or header values, nor what the error quotes; forms that a
+// handler derived from them (base64, bytes as numbers) are its own to keep out. The one alert is "handler_failures".
 func (c *Consumer) Stats() ops.Stats {
 	c.mu.Lock()
 	now := time.Now()
@@ -230,47 +234,75 @@ const maxMessage = 200 // characters of an error's text that are kept
 
 var quoted = regexp.MustCompile("\"(?:[^\"\\\\]|\\\\.)*\"|`[^`]*`")
 
-// redact takes what may come from the record out of an error's text: whatever is quoted, and every word that its key,
-// value or headers hold. That takes innocent words too. Where the record is says enough to look it up.
+// redact takes what may come from the record out of an error's text: whatever is quoted, and every word that is part of
+// its key, its value or the value of a header, or has a word of theirs inside it. Words are letters or digits alone: the
+// key 77 is found in "order77". That takes innocent words too. Where the record is says enough to look it up.
+//
+// Nothing that was derived from the content is recognised: base64, hashes, bytes printed as numbers.
 func redact(message string, r *kgo.Record) string {
 	var inside strings.Builder
-	for _, b := range [][]byte{r.Key, r.Value} {
-		inside.Write(b)
-		inside.WriteByte(0)
-	}
+	inside.Write(r.Key)
+	inside.WriteByte(0)
+	inside.Write(r.Value)
 	for _, h := range r.Headers {
-		inside.Write(h.Value)
 		inside.WriteByte(0)
+		inside.Write(h.Value)
 	}
-	content := inside.String()
+	content := strings.ToLower(inside.String())
 	message = quoted.ReplaceAllString(message, "…")
+	lower := strings.ToLower(message)
+	var shown []string // the words of the content that the message has somewhere
+	for word, isWord := range words(content) {
+		if isWord && utf8.RuneCountInString(word) >= leastWord && strings.Contains(lower, word) {
+			shown = append(shown, word)
+		}
+	}
 	var out strings.Builder
-	isWord := func(r rune) bool { return unicode.IsLetter(r) || unicode.IsDigit(r) }
-	for len(message) > 0 {
-		end := strings.IndexFunc(message, func(r rune) bool { return !isWord(r) })
-		switch {
-		case end < 0:
-			end = len(message)
-		case end == 0:
-			end = strings.IndexFunc(message, isWord)
-			if end < 0 {
-				end = len(message)
+	for text, isWord := range words(message) {
+		if isWord {
+			w := strings.ToLower(text)
+			has := func(word string) bool { return strings.Contains(w, word) }
+			if strings.Contains(content, w) || slices.ContainsFunc(shown, has) {
+				text = "…"
 			}
-			out.WriteString(message[:end])
-			message = message[end:]
-			continue
 		}
-		if w := message[:end]; strings.Contains(content, w) {
-			out.WriteString("…")
-		} else {
-			out.WriteString(w)
-		}
-		message = message[end:]
+		out.WriteString(text)
 	}
 	if text := []rune(out.String()); len(text) > maxMessage {
 		return string(text[:maxMessage]) + "…"
 	}
 	return out.String()
+}
+
+const leastWord = 3 // characters of a word of the content that is looked for inside others: "a" would be in most
+
+// words cuts s into words and what is between them, and says which is which. A word is letters alone or digits alone.
+func words(s string) iter.Seq2[string, bool] {
+	kind := func(r rune) int {
+		switch {
+		case unicode.IsLetter(r):
+			return 1
+		case unicode.IsDigit(r):
+			return 2
+		}
+		return 0
+	}
+	return func(yield func(string, bool) bool) {
+		begin, is := 0, 0
+		for i, r := range s {
+			k := kind(r)
+			if i > begin && k != is {
+				if !yield(s[begin:i], is != 0) {
+					return
+				}
+				begin = i
+			}
+			is = k
+		}
+		if begin < len(s) {
+			yield(s[begin:], is != 0)
+		}
+	}
 }
 
 // An alarm watches failed attempts. It is advanced when somebody looks or something fails, and works out what happened
@@ -473,6 +505,7 @@ func (l *link) judge(now time.Time, cfg Config) (broker, group error) {
 
 // A link is what a session's client knows of the cluster, told by its hooks.
 type link struct {
+	name        string // of the group
 	mu          sync.Mutex
 	brokers     map[string]error // by address; nil: the last that was heard of it was good
 	coordinator string           // the address where the group's requests went last
@@ -490,8 +523,8 @@ type standing struct {
 	until time.Time
 }
 
-func newLink() *link {
-	return &link{brokers: map[string]error{}, fetches: map[topicPartition]standing{}}
+func newLink(group string) *link {
+	return &link{name: group, brokers: map[string]error{}, fetches: map[topicPartition]standing{}}
 }
 
 var (
@@ -575,16 +608,27 @@ func (l *link) joined() {
 	l.member, l.group = true, nil
 }
 
+// groupFailed notes why we are no member, and logs it when it is news.
 func (l *link) groupFailed(err error) {
 	l.mu.Lock()
-	defer l.mu.Unlock()
+	news := l.group == nil
 	l.member, l.group = false, err
+	l.mu.Unlock()
+	if news {
+		slog.Warn("no member of the group, which is tried again", "group", l.name, "error", err)
+	}
 }
 
+// fetchFailed notes why a partition cannot be fetched, and logs it when it is news.
 func (l *link) fetchFailed(tp topicPartition, err error, stands time.Duration) {
+	now := time.Now()
 	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.fetches[tp] = standing{err, time.Now().Add(stands)}
+	last, known := l.fetches[tp]
+	l.fetches[tp] = standing{err, now.Add(stands)}
+	l.mu.Unlock()
+	if !known || now.After(last.until) {
+		slog.Warn("cannot fetch, which is tried again", "group", l.name, "topic", tp.topic, "partition", tp.partition, "error", err)
+	}
 }
 
 // fetched notes that partitions answer again.
