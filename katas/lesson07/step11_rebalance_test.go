@@ -303,6 +303,8 @@ func TestStep16_ACoordinatorThatMovesLosesNoCommit(t *testing.T) {
 			}
 
 			w.Within(2*time.Minute, validation.Drained(orders))
+			orders.Fill(1)
+			w.Within(time.Minute, validation.Drained(orders))
 			w.Claim(validation.Handled(orders), validation.HandledOnce(orders), validation.CommitSafe(orders))
 		})
 	}
