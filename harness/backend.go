@@ -27,6 +27,8 @@ type backend interface {
 	slack() time.Duration
 	// haste is how much earlier than promised it may seem to be, when what it counts from was seen late. 0 in virtual time.
 	haste() time.Duration
+	// linger gives what ends by itself the time to, such as a client that leaves its group in the background.
+	linger()
 	// settle lets everything that can happen now happen.
 	settle()
 

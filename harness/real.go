@@ -204,4 +204,6 @@ func (r *real) startBroker(int32) error          { return errNotReal{"it starts 
 
 func (r *real) outlive(context.Context, ghost) {}
 
+func (r *real) linger() {}
+
 func (r *real) mend(kmsg.Request, kmsg.Response) bool { return false }

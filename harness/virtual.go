@@ -62,6 +62,9 @@ func (v *virtual) haste() time.Duration      { return 0 }
 func (v *virtual) settle()                   { synctest.Wait() }
 func (v *virtual) close()                    { v.cluster.Close() }
 
+// linger is longer than any request of a closed client may take. What is still there then has no end.
+func (v *virtual) linger() { time.Sleep(time.Minute) }
+
 func (v *virtual) createTopic(_ context.Context, name string, partitions int32, configs map[string]string) error {
 	return v.cluster.CreateTopic(name, partitions, configs)
 }

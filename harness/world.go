@@ -278,6 +278,9 @@ func (w *World) play(story func(*World)) {
 		}
 	})
 	w.killAll()
+	if !w.red() {
+		w.backend.linger()
+	}
 	w.reconnect()
 	w.cancel()
 	w.backend.settle()

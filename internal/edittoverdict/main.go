@@ -52,7 +52,8 @@ type command struct {
 	dir  string
 	args []string
 	red  bool // it ends with exit code 1
-	took []time.Duration
+	took []time.Duration // on the clock
+	cpu  []time.Duration // of all processes together: holds still when others use the machine too
 }
 
 func measure(lesson string, runs int) error {
@@ -81,19 +82,19 @@ func measure(lesson string, runs int) error {
 	}
 	for i := range runs + 1 {
 		for _, c := range commands {
-			took, err := c.run(i)
+			took, cpu, err := c.run(i)
 			if err != nil {
 				return err
 			}
 			if i > 0 {
-				c.took = append(c.took, took)
+				c.took, c.cpu = append(c.took, took), append(c.cpu, cpu)
 			}
 		}
 	}
 	for _, c := range commands {
-		fmt.Printf("%-38s median %-6v min %-6v", c.name, median(c.took), slices.Min(c.took).Round(10*time.Millisecond))
+		fmt.Printf("%-38s median %-6v min %-6v cpu %-6v", c.name, median(c.took), slices.Min(c.took).Round(10*time.Millisecond), median(c.cpu))
 		if c != commands[0] {
-			fmt.Printf("  %.2f times the floor", ratio(c.took, commands[0].took))
+			fmt.Printf("  %.2f times the floor (cpu %.2f)", ratio(c.took, commands[0].took), ratio(c.cpu, commands[0].cpu))
 		}
 		fmt.Println()
 	}
@@ -101,23 +102,24 @@ func measure(lesson string, runs int) error {
 }
 
 // run edits a file and runs the tests.
-func (c *command) run(i int) (time.Duration, error) {
+func (c *command) run(i int) (took, cpu time.Duration, err error) {
 	pkg := strings.TrimPrefix(filepath.Base(c.dir), "kata")
 	if pkg == "" {
 		pkg = packageName(c.dir)
 	}
 	edit := fmt.Sprintf("package %s\n\nvar edited = %d + %d\n\nfunc init() { edited++ }\n", pkg, time.Now().UnixNano(), i)
 	if err := os.WriteFile(filepath.Join(c.dir, "edit.go"), []byte(edit), 0o644); err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	cmd := exec.Command("go", append(append([]string{"test"}, c.args...), "./"+filepath.ToSlash(c.dir))...)
 	begin := time.Now()
 	out, err := cmd.CombinedOutput()
-	took := time.Since(begin)
+	took = time.Since(begin)
+	cpu = cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
 	if _, failed := err.(*exec.ExitError); failed != c.red || strings.Contains(string(out), "[build failed]") {
-		return 0, fmt.Errorf("%s did not end as it should:\n%s", strings.Join(cmd.Args, " "), out)
+		return 0, 0, fmt.Errorf("%s did not end as it should:\n%s", strings.Join(cmd.Args, " "), out)
 	}
-	return took, nil
+	return took, cpu, nil
 }
 
 func packageName(dir string) string {

@@ -48,6 +48,9 @@ func Leaks(gs []Goroutine, mine func(file string) bool) []Leak {
 			add(&own, Leak{Sentence: f.Name(false) + " still " + doing(g) + " at " + f.Place() + from, At: at})
 			continue
 		}
+		if leaving(g) {
+			continue
+		}
 		if ofClient(g) {
 			sentence := "a kgo client that was never closed"
 			if mineStarted {
@@ -83,6 +86,16 @@ func ofClient(g Goroutine) bool {
 		return true
 	}
 	return strings.HasPrefix(g.CreatedBy.Func, kgo) || len(g.Frames) > 0 && strings.HasPrefix(g.Frames[len(g.Frames)-1].Func, kgo)
+}
+
+// Leaving tells that there are goroutines in the newest bubble that kgo itself leaves behind, which Leaks leaves out.
+func Leaving(gs []Goroutine) bool { return slices.ContainsFunc(newest(gs), leaving) }
+
+// leaving tells a goroutine that kgo itself leaves behind: a LeaveGroup that was given up, by its context or a second
+// one in Close, waits for ever for a rebalance to be allowed (kgo v1.22.2). Nothing that the learner wrote could end it;
+// a client that was not closed at all has other goroutines too.
+func leaving(g Goroutine) bool {
+	return strings.HasPrefix(g.CreatedBy.Func, kgo+"(*Client).LeaveGroupContext")
 }
 
 // library is the frame to name a goroutine by that has nothing to do with the learner's code.
