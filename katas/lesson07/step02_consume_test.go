@@ -107,7 +107,7 @@ func TestStep02_ProgressIsCommittedInBatches(t *testing.T) {
 		orders, validation := w.Topic("orders", 2), w.Group("validation")
 		orders.Fill(100)
 
-		a := start(w, "a", config(validation, orders), takes(10*time.Millisecond))
+		a := start(w, "a", config(validation, orders), takes(15*time.Millisecond))
 
 		w.Until(validation.Drained(orders))
 		w.Claim(a.Rate(harness.OffsetCommit, 0.1, 6), validation.CommitSafe(orders))
