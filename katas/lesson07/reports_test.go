@@ -19,7 +19,7 @@ func (m *member) consistent() harness.Claim {
 			return fmt.Errorf("%s does not say which group and time its statistics are of: group %q, from %v to %v", m.Name, s.Group, s.Since, s.At)
 		}
 		if n := s.Totals.Unaccounted(); n != 0 {
-			return fmt.Errorf("%s has %d records in no column: %+v", m.Name, n, s.Totals)
+			return fmt.Errorf("%s received %d records and its other columns add up to %d: %+v", m.Name, s.Totals.Received, s.Totals.Received-n, s.Totals)
 		}
 		var sum ops.Counts
 		assigned := 0
@@ -29,7 +29,7 @@ func (m *member) consistent() harness.Claim {
 				assigned++
 			}
 			if n := p.Unaccounted(); n != 0 {
-				return fmt.Errorf("%s has %d records of partition %d in no column: %+v", m.Name, n, p.Partition, p.Counts)
+				return fmt.Errorf("%s received %d records of partition %d and its other columns add up to %d: %+v", m.Name, p.Received, p.Partition, p.Received-n, p.Counts)
 			}
 		}
 		if sum != s.Totals {
