@@ -130,6 +130,21 @@ func (p *Process) beat(group string) {
 	p.member(group).lastBeat = now
 }
 
+// expireUnanswered is expireLater for a process that ended while a request to join was under way, and so without leaving.
+func (p *Process) expireUnanswered() {
+	p.mu.Lock()
+	var members []membership
+	for _, group := range slices.Sorted(maps.Keys(p.members)) {
+		if m := p.members[group]; m.joining != "" {
+			members = append(members, *m)
+		}
+	}
+	p.mu.Unlock()
+	for _, m := range members {
+		p.expireFrom(m)
+	}
+}
+
 // expireLater journals when the coordinators give up on a member that has vanished: the session timeout after they last
 // heard of it. Brokers do not tell, so this is inferred from the wire.
 func (p *Process) expireLater() {

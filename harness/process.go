@@ -132,6 +132,7 @@ func (p *Process) finish(err error) {
 	p.mu.Unlock()
 	if !dead {
 		p.w.journal.add(Event{Kind: Stopped, Process: p.Name, Err: err})
+		p.expireUnanswered()
 	}
 	close(p.done)
 }

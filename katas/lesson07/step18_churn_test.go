@@ -13,15 +13,15 @@ import (
 // Members join, leave and crash, leaders and coordinators move, commits fail: no partition, and so no key, is ever in
 // work at two members at once.
 func TestStep18_DuringAnyChurnAKeyIsInWorkOnce(t *testing.T) {
-	plan := harness.Plan{Schedules: 100, Moves: []harness.MoveKind{
+	plan := harness.Plan{Schedules: 100, Within: 40 * time.Second, Moves: []harness.MoveKind{
 		harness.Join, harness.Leave, harness.Crash, harness.RefuseCommit, harness.LoseCommit, harness.DelayCommit, harness.CutHeartbeat,
 		harness.MoveLeader, harness.MoveCoordinator,
 	}}
 	harness.Explore(t, plan, func(w *harness.World, churn *harness.Schedule) {
 		orders, validation := w.Topic("orders", 3), w.Group("validation")
-		orders.Fill(15)
+		orders.Fill(10)
 		churn.Play(validation, []*harness.Topic{orders}, func(name string) *harness.Process {
-			return start(w, name, config(validation, orders, func(c *Config) { c.MaxQueued = 2 }), takes(900*time.Millisecond)).Process
+			return start(w, name, config(validation, orders, func(c *Config) { c.MaxQueued = 2 }), takes(2*time.Second)).Process
 		})
 		w.Until(validation.Drained(orders))
 		w.Claim(validation.Handled(orders), validation.CommitSafe(orders), validation.OneAtATime(orders), validation.InOrder(orders),
@@ -31,13 +31,13 @@ func TestStep18_DuringAnyChurnAKeyIsInWorkOnce(t *testing.T) {
 
 // Members also lose their network without noticing, for longer and for shorter than their session lasts.
 func TestStep18_DuringAnyPartitionNothingIsLost(t *testing.T) {
-	plan := harness.Plan{Schedules: 100, Members: 2, Moves: []harness.MoveKind{
+	plan := harness.Plan{Schedules: 100, Members: 2, Within: 40 * time.Second, Moves: []harness.MoveKind{
 		harness.Join, harness.Isolate, harness.Join, harness.Isolate, // these often
 		harness.Leave, harness.Crash, harness.RefuseCommit, harness.LoseCommit, harness.DelayCommit, harness.CutFetch, harness.CutHeartbeat,
 	}}
 	harness.Explore(t, plan, func(w *harness.World, churn *harness.Schedule) {
 		orders, validation := w.Topic("orders", 3), w.Group("validation")
-		orders.Fill(15)
+		orders.Fill(10)
 		short := func(c *Config) { // a session that is shorter than an isolation, and longer than any rebalance
 			c.SessionTimeout, c.HeartbeatInterval, c.RebalanceTimeout, c.DrainTimeout = 10*time.Second, 3*time.Second, 8*time.Second, 4*time.Second
 		}

@@ -670,7 +670,7 @@ func (l *link) lease(now time.Time, cfg Config) time.Duration {
 	defer l.mu.Unlock()
 	session, heartbeat := cfg.membership()
 	if l.answered.IsZero() || l.waiting {
-		return session
+		return heartbeat // soon enough, whenever the answer comes
 	}
 	// One heartbeat early, so that handlers are gone when the next owner begins.
 	return session - heartbeat - now.Sub(l.answered)
