@@ -42,7 +42,7 @@ type Consumer struct {
 // committed, opts cannot change. ConsumeRegex, BlockRebalanceOnPoll and an InstanceID that cfg does not have, which no
 // later option would undo, are an error as well: of New, or of Run where nothing but a client can tell.
 func New(cfg Config, handle Handler, opts ...kgo.Opt) (*Consumer, error) {
-	// TODO: validate, then build the kgo client from cfg, with opts before the options that cfg decides.
+	// TODO: validate, then check the options by kgo.ValidateOpts: opts first, then what cfg decides. Run makes the client.
 	return nil, errors.New("lesson07: New is not written yet")
 }
 
