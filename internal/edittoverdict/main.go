@@ -51,7 +51,7 @@ type command struct {
 	name string
 	dir  string
 	args []string
-	red  bool // it ends with exit code 1
+	red  bool            // it ends with exit code 1
 	took []time.Duration // on the clock
 	cpu  []time.Duration // of all processes together: holds still when others use the machine too
 }

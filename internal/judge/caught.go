@@ -3,6 +3,8 @@ package judge
 import (
 	"fmt"
 	"path/filepath"
+	"regexp"
+	"strings"
 )
 
 // judgeMistakes is law 3: one go command for all mistakes of all lessons.
@@ -44,24 +46,73 @@ func (s *session) judgeMistakes() error {
 	if err != nil {
 		return err
 	}
+	var again, specs []string
 	for _, m := range all {
 		p := r.of(s.importPath(m.lesson.mistakePattern(m.wrong)))
-		m.lesson.judgeMistake(m.wrong, p)
 		s.report.record(m.lesson, m.wrong, p)
+		if missed := m.lesson.missed(m.wrong, p); len(missed) > 0 {
+			again = append(again, m.lesson.mistakePattern(m.wrong))
+			for _, catch := range missed {
+				specs = append(specs, regexp.QuoteMeta(catch.Spec))
+			}
+		}
+	}
+	// A mistake that is a race is not red in every order of goroutines. It gets a second look, and a note says how often
+	// it was caught: such a one wants a spec that catches it each time.
+	second := newTestRun()
+	if len(again) > 0 {
+		args := []string{"-vet=off", "-overlay", file, fmt.Sprintf("-count=%d", secondLook), "-run", "^(" + strings.Join(specs, "|") + ")$"}
+		if second, err = s.test(args, again); err != nil {
+			return err
+		}
+	}
+	for _, m := range all {
+		pattern := s.importPath(m.lesson.mistakePattern(m.wrong))
+		for _, note := range m.lesson.judgeMistake(m.wrong, r.of(pattern), second.of(pattern)) {
+			s.report.Notes = append(s.report.Notes, note)
+		}
 	}
 	return nil
 }
 
-func (l *Lesson) judgeMistake(w *Wrong, p *packageRun) {
+// secondLook is how often a mistake that got away is run again.
+const secondLook = 5
+
+// missed are the catches that a run did not show.
+func (l *Lesson) missed(w *Wrong, p *packageRun) (out []Catch) {
 	if p.build != "" {
-		l.breaksMistake(w, "a mistake that compiles", "it does not", excerpt(p.build, 40))
-		return
+		return nil
 	}
 	for _, catch := range w.Catches {
-		o := p.last(catch.Spec)
-		if o.result == "fail" && o.word == catch.Word || !l.caughtBy[catch.Spec] {
-			continue // or it has been said already that there is no such spec or word
+		if l.caughtBy[catch.Spec] && p.times(catch) == 0 { // otherwise it has been said already that there is no such spec or word
+			out = append(out, catch)
 		}
+	}
+	return out
+}
+
+// times is how often the spec failed with the word.
+func (p *packageRun) times(catch Catch) (n int) {
+	for _, o := range p.tests[catch.Spec] {
+		if o.result == "fail" && o.word == catch.Word {
+			n++
+		}
+	}
+	return n
+}
+
+func (l *Lesson) judgeMistake(w *Wrong, p, second *packageRun) (notes []string) {
+	if p.build != "" {
+		l.breaksMistake(w, "a mistake that compiles", "it does not", excerpt(p.build, 40))
+		return nil
+	}
+	for _, catch := range l.missed(w, p) {
+		if n := second.times(catch); n > 0 {
+			notes = append(notes, fmt.Sprintf("%s: mistake %s is not red each time: %s failed with %s in %d of %d runs",
+				l.Name, w.Name, catch.Spec, catch.Word, n, 1+secondLook))
+			continue
+		}
+		o := p.last(catch.Spec)
 		output := o.output
 		switch o.result {
 		case "":
@@ -71,4 +122,5 @@ func (l *Lesson) judgeMistake(w *Wrong, p *packageRun) {
 		}
 		l.breaksMistake(w, fmt.Sprintf("%s fails with %s", catch.Spec, catch.Word), how(o.result, o.word, output), excerpt(output, 25))
 	}
+	return notes
 }

@@ -88,8 +88,29 @@ lesson01 breaks law 3 (mistake): each mistake is red in exactly the way its "Cau
             consumer_test.go:28: LOST: handled "b c" of "a b c"
         --- FAIL: TestStep01_EveryRecordIsHandled (0.00s)
 
-1 lesson, 2 specs, 1 mistake, 2 runs: laws broken 1 time
+1 lesson, 2 specs, 1 mistake, 7 runs: laws broken 1 time
 `, "\n"+strings.TrimLeft(out.String(), "\n"))
+}
+
+// A mistake that races is not red each time: a second look finds it, and a note says so.
+func TestAMistakeThatIsNotRedEachTimeIsNoted(t *testing.T) {
+	root := course(t, map[string]string{
+		"solution/mistakes/forgets_the_first.patch": "records[1:] {|records[min(1, func() int { once++; return once / 2 }()):] {",
+	})
+	const mistake = "solutions/lesson01/mistakes/forgets_the_first.patch"
+	text, err := os.ReadFile(filepath.Join(root, mistake))
+	require.NoError(t, err)
+	text = append(text, "--- /dev/null\n+++ b/once.go\n@@ -0,0 +1,3 @@\n+package lesson01\n+\n+var once int\n"...)
+	require.NoError(t, os.WriteFile(filepath.Join(root, mistake), text, 0o644))
+	c, err := Open(root, "1")
+	require.NoError(t, err)
+	report, err := c.Judge(context.Background(), Options{Mistake: "forgets_the_first"})
+	require.NoError(t, err)
+
+	require.Empty(t, report.Broken)
+	require.Equal(t, []string{
+		"lesson01: mistake forgets_the_first is not red each time: TestStep01_EveryRecordIsHandled failed with LOST in 4 of 6 runs",
+	}, report.Notes)
 }
 
 func TestALessonThatIsNotThere(t *testing.T) {
