@@ -143,6 +143,8 @@ type session struct {
 	ctx    context.Context // ends when the session has to
 	end    context.CancelCauseFunc
 	base   context.Context // outlives ctx: for what has to be finished
+	owner  context.Context // ends when nothing is owned any more
+	disown context.CancelFunc
 	client *kgo.Client
 	link   *link
 
@@ -168,6 +170,7 @@ func (c *Consumer) newSession(ctx context.Context) *session {
 		committing: make(chan struct{}, 1),
 	}
 	s.ctx, s.end = context.WithCancelCause(ctx)
+	s.owner, s.disown = context.WithCancel(s.base)
 	s.polling, s.interrupt = context.WithCancel(s.ctx)
 	return s
 }
@@ -229,6 +232,7 @@ func (s *session) refuse(client *kgo.Client) error {
 // run consumes until the session has to end, and says why; nil if it was asked to.
 func (s *session) run() error {
 	defer s.end(nil)
+	defer s.disown()
 	cut, cancel := context.WithCancel(s.base)
 	defer cancel()
 	client, err := kgo.NewClient(append(s.options(), kgo.WithContext(cut))...)
@@ -259,6 +263,7 @@ func (s *session) run() error {
 
 	why := context.Cause(s.ctx)
 	s.windUp(why)
+	s.disown()
 	c.mu.Lock()
 	c.session = nil
 	s.closed = true

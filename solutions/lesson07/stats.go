@@ -684,11 +684,16 @@ func (s *session) watchLease() {
 		if left <= 0 {
 			if len(s.all()) > 0 {
 				s.end(fmt.Errorf("%w: the coordinator has not answered for nearly the session timeout", errExpelled))
+				for _, p := range s.all() {
+					if p.retired.Load() {
+						p.cancel(errLost) // what is drained has no longer time than this
+					}
+				}
 				return
 			}
 			left = s.cfg.HeartbeatInterval
 		}
-		if !pause(s.ctx, left) {
+		if !pause(s.owner, left) {
 			return
 		}
 	}
