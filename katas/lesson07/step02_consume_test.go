@@ -40,6 +40,26 @@ func TestStep02_AFailedRecordComesAgainBeforeItsFollowers(t *testing.T) {
 	})
 }
 
+// The wait is for whatever the handler could not reach, and it begins when the attempt has ended, however long that took.
+func TestStep02_TheWaitBeginsWhenTheAttemptEnds(t *testing.T) {
+	harness.Run(t, func(w *harness.World) {
+		orders, validation := w.Topic("orders", 1), w.Group("validation")
+		orders.Fill(1)
+		fails := failsFirst(2)
+
+		start(w, "a", config(validation, orders), func(ctx context.Context, r *kgo.Record) error {
+			if err := fails(ctx, r); err != nil {
+				time.Sleep(300 * time.Millisecond) // a call that times out
+				return err
+			}
+			return nil
+		})
+
+		w.Until(validation.Drained(orders))
+		w.Claim(attemptsEvery(1300*time.Millisecond, 3))
+	})
+}
+
 // attemptsEvery claims that the first record was attempted n times, and exactly that far apart.
 func attemptsEvery(gap time.Duration, n int) harness.Claim {
 	return func(w *harness.World) error {
@@ -294,6 +314,25 @@ func TestStep07_LatestIsDecidedOnce(t *testing.T) {
 		w.Sleep(5 * time.Second)
 
 		a.Stop() // before it had anything to handle
+		orders.Fill(2)
+		a.restart()
+
+		w.Sleep(10 * time.Second)
+		w.Claim(validation.Handled(orders), validation.HandledOnce(orders))
+		w.Until(validation.Drained(orders))
+	})
+}
+
+// A partition that was empty when the group began is no exception: offset 0 has to be written down like any other.
+func TestStep07_LatestIsDecidedOnceForAnEmptyPartitionToo(t *testing.T) {
+	harness.Run(t, func(w *harness.World) {
+		orders, validation := w.Topic("orders", 1), w.Group("validation")
+		validation.BeginAtEnd(orders)
+		a := start(w, "a", config(validation, orders, func(c *Config) { c.Start = StartLatest }), atOnce)
+		w.Until(validation.Owns(a.Process, 1, orders))
+		w.Sleep(5 * time.Second)
+
+		a.Stop()
 		orders.Fill(2)
 		a.restart()
 

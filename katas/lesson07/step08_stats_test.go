@@ -77,6 +77,21 @@ func TestStep08_RedeliveriesAreCountedApart(t *testing.T) {
 	})
 }
 
+// What a member did stays counted when the partition goes, and what it had only queued is released.
+func TestStep08_WhatWasGivenUpStaysCounted(t *testing.T) {
+	harness.Run(t, func(w *harness.World) {
+		orders, validation := w.Topic("orders", 2), w.Group("validation")
+		orders.Fill(6)
+		a := start(w, "a", config(validation, orders), takes(10*time.Second))
+		w.Until(a.Busy(2))
+
+		w.Sleep(time.Second)
+		a.Stop()
+
+		w.Claim(a.accounts(ops.Counts{Received: 12, Processed: 2, Released: 10}))
+	})
+}
+
 // Latency is what the record's sender waits for: from the poll to the handler's success, the queue included.
 func TestStep08_LatencyIncludesTheWaitInTheQueue(t *testing.T) {
 	harness.Run(t, func(w *harness.World) {
@@ -117,6 +132,20 @@ func TestStep08_LagIsWhatIsNotCommitted(t *testing.T) {
 		w.Until(a.Busy(1))
 		w.Sleep(5 * time.Second)
 		w.Claim(a.accounts(ops.Counts{Received: 7, InFlight: 7}), a.lagIs(7), a.stands(orders, 0, 3, 10, 10))
+	})
+}
+
+// What was never committed is not committed at 0: it is unknown, and the lag counts from where the member stands.
+func TestStep08_WhatWasNeverCommittedIsUnknown(t *testing.T) {
+	harness.Run(t, func(w *harness.World) {
+		orders, validation := w.Topic("orders", 1), w.Group("validation")
+		orders.Fill(10)
+
+		a := start(w, "a", config(validation, orders), hangs)
+
+		w.Until(a.Busy(1))
+		w.Sleep(5 * time.Second)
+		w.Claim(a.stands(orders, 0, ops.Unknown, 10, 10), a.lagIs(0))
 	})
 }
 
@@ -234,6 +263,21 @@ func TestStep08_APausedMemberStaysAMember(t *testing.T) {
 		a.Resume()
 		w.Until(validation.Drained(orders))
 		w.Claim(validation.Handled(orders), validation.HandledOnce(orders), a.paused(false))
+	})
+}
+
+// A pause stops fetching, not the work: the records in hand are handled and committed while it lasts.
+func TestStep08_APauseLetsTheRecordsInHandGoOn(t *testing.T) {
+	harness.Run(t, func(w *harness.World) {
+		orders, validation := w.Topic("orders", 1), w.Group("validation")
+		orders.Fill(5)
+		a := start(w, "a", config(validation, orders), takes(3*time.Second))
+		w.Until(a.Busy(1))
+
+		a.Pause()
+
+		w.Within(20*time.Second, validation.CommittedAt(orders, 0, 5))
+		w.Claim(a.paused(true), validation.HandledOnce(orders))
 	})
 }
 

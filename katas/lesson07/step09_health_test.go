@@ -74,6 +74,22 @@ func TestStep09_AWedgedHandlerIsNotAlive(t *testing.T) {
 	}, harness.Lasts(13*time.Minute))
 }
 
+// A queue that takes longer than StallAfter is a slow partition and not a wedged handler: each record has its own time.
+func TestStep09_ALongQueueIsNotAWedgedHandler(t *testing.T) {
+	harness.Run(t, func(w *harness.World) {
+		orders, validation := w.Topic("orders", 1), w.Group("validation")
+		orders.Fill(5)
+
+		a := start(w, "a", config(validation, orders, func(c *Config) { c.StallAfter = 2 * time.Minute }), takes(time.Minute))
+
+		w.Until(a.Busy(1))
+		for range 4 {
+			w.Sleep(time.Minute - time.Second)
+			w.Claim(a.healthy(true, true))
+		}
+	}, harness.Lasts(6*time.Minute))
+}
+
 // Nothing to do is healthy, however long it lasts.
 func TestStep09_AnIdleTopicIsHealthy(t *testing.T) {
 	harness.Run(t, func(w *harness.World) {
@@ -84,7 +100,7 @@ func TestStep09_AnIdleTopicIsHealthy(t *testing.T) {
 
 		w.Sleep(time.Hour)
 
-		w.Claim(a.healthy(true, true), a.lagIs(0))
+		w.Claim(a.healthy(true, true), a.lagIs(0), a.Rate(harness.OffsetCommit, 0.1, 6))
 	}, harness.Lasts(time.Hour))
 }
 

@@ -178,6 +178,23 @@ func TestStep14_ARevokeDrainsAndCommitsFirst(t *testing.T) {
 	})
 }
 
+// A record that waits for its next attempt when its partition goes is the next owner's: the wait ends with the ownership.
+func TestStep14_ARetryEndsWithItsPartition(t *testing.T) {
+	harness.Run(t, func(w *harness.World) {
+		orders, validation := w.Topic("orders", 2), w.Group("validation")
+		orders.Fill(1)
+		a := start(w, "a", config(validation, orders, func(c *Config) { c.RetryAfter = 90 * time.Second }),
+			func(context.Context, *kgo.Record) error { return errFlaky })
+		w.Until(failed(a, 2))
+
+		b := start(w, "b", config(validation, orders), takes(3*time.Minute))
+
+		w.Within(time.Minute, validation.Balanced(processes(a, b), orders))
+		w.Sleep(2 * time.Minute)
+		w.Claim(validation.OneAtATime(orders), b.Busy(1))
+	})
+}
+
 // finishesWhatItBegan claims that no call of the member's handler was cut short.
 func (m *member) finishesWhatItBegan() harness.Claim {
 	return func(w *harness.World) error {
@@ -220,6 +237,23 @@ func slowToGiveUp(work, cleanUp time.Duration) Handler {
 	}
 }
 
+// However long a handler needs after it was told to give up, its partition goes to nobody else before it has returned.
+func TestStep14_AHandlerIsWaitedForHoweverLongItTakes(t *testing.T) {
+	harness.Run(t, func(w *harness.World) {
+		orders, validation := w.Topic("orders", 2), w.Group("validation")
+		orders.Fill(2)
+		patient := func(c *Config) { c.RebalanceTimeout, c.DrainTimeout = 5*time.Minute, 20*time.Second }
+		a := start(w, "a", config(validation, orders, patient), slowToGiveUp(time.Hour, 45*time.Second))
+		w.Until(a.Busy(2))
+
+		b := start(w, "b", config(validation, orders, patient), takes(time.Minute))
+
+		w.Within(2*time.Minute, validation.Balanced(processes(a, b), orders))
+		w.Sleep(time.Minute)
+		w.Claim(validation.OneAtATime(orders), validation.Member(a.Process))
+	})
+}
+
 // handledBy claims that a process has handled n records.
 func handledBy(name string, n int) harness.Claim {
 	return func(w *harness.World) error {
@@ -242,6 +276,25 @@ func TestStep15_ASlowPartitionHoldsUpNobodyElse(t *testing.T) {
 		w.Sleep(30 * time.Second)
 		w.Claim(a.holdsAtMost(20), a.lagsBehind(0, 279), validation.CommitSafe(orders), a.healthy(true, true))
 	})
+}
+
+// The bound is a bound however small it is: MaxQueued may be 1, for records that are large.
+func TestStep15_TheBoundHoldsHoweverSmall(t *testing.T) {
+	for _, n := range []int{1, 3} {
+		harness.Run(t, func(w *harness.World) {
+			w.Note("MaxQueued %d", n)
+			orders, validation := w.Topic("orders", 2), w.Group("validation")
+			orders.Fill(30)
+
+			a := start(w, "a", config(validation, orders, func(c *Config) { c.MaxQueued = n }), slowOn(0, 10*time.Second))
+
+			for range 10 {
+				w.Sleep(3 * time.Second)
+				w.Claim(a.holdsAtMost(int64(n)))
+			}
+			w.Claim(validation.CommittedAt(orders, 1, 30), validation.CommitSafe(orders))
+		})
+	}
 }
 
 // holdsAtMost claims that no partition has more records waiting in the process than that, besides the one in work.

@@ -328,6 +328,26 @@ func TestStep23_TheNewProtocolKeepsThePromises(t *testing.T) {
 	})
 }
 
+// Nobody can tell a member that is cut off that it was expelled, under this protocol as little as under the other.
+func TestStep23_AMemberThatIsCutOffStopsInTime(t *testing.T) {
+	harness.Run(t, func(w *harness.World) {
+		orders, validation := w.Topic("orders", 1), w.Group("validation")
+		orders.Fill(3)
+		newProtocol := func(c *Config) { c.Protocol = ProtocolConsumer }
+		a := start(w, "a", config(validation, orders, newProtocol), takes(5*time.Minute))
+		w.Until(a.Busy(1))
+		w.Sleep(10 * time.Second)
+
+		a.Isolate()
+		start(w, "b", config(validation, orders, newProtocol), takes(10*time.Second))
+		w.Within(3*time.Minute, validation.Drained(orders))
+		a.Heal()
+
+		w.Sleep(time.Minute)
+		w.Claim(validation.OneAtATime(orders), validation.CommitSafe(orders), validation.Handled(orders))
+	}, harness.Deadline(20*time.Minute))
+}
+
 // usesTheNewProtocol claims that a member heartbeats by KIP-848 and does not join by the classic protocol.
 func usesTheNewProtocol(name string) harness.Claim {
 	return func(w *harness.World) error {
