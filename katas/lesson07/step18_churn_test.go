@@ -176,7 +176,7 @@ func TestStep20_AMemberThatMissedARebalanceSetsNobodyBack(t *testing.T) {
 
 		w.Sleep(2 * time.Minute)
 		w.Claim(validation.CommitSafe(orders), validation.Balanced(processes(a, b, c), orders))
-	}, harness.Deadline(20*time.Minute))
+	}, harness.Deadline(20*time.Minute), harness.Brokers(1)) // one leader: a client that fetches from one broker at a time is as fast
 }
 
 // Whoever is told that it is no member any more drops what it holds: the work in hand is cancelled at once, nothing of it
