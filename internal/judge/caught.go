@@ -68,9 +68,7 @@ func (s *session) judgeMistakes() error {
 	}
 	for _, m := range all {
 		pattern := s.importPath(m.lesson.mistakePattern(m.wrong))
-		for _, note := range m.lesson.judgeMistake(m.wrong, r.of(pattern), second.of(pattern)) {
-			s.report.Notes = append(s.report.Notes, note)
-		}
+		s.report.Notes = append(s.report.Notes, m.lesson.judgeMistake(m.wrong, r.of(pattern), second.of(pattern))...)
 	}
 	return nil
 }
