@@ -60,6 +60,7 @@ func TestStep12_AfterACrashTheTailComesAgainAndNothingElse(t *testing.T) {
 		w.Sleep(2500 * time.Millisecond)
 
 		a.Crash()
+		w.Note("session_timeout is 20s")
 		w.Sleep(14 * time.Second) // at most 5 s of its session had passed: nobody may touch its partitions yet
 		w.Claim(validation.Owns(b.Process, 2, orders))
 		w.Within(15*time.Second, validation.Balanced(processes(b), orders))
@@ -268,9 +269,11 @@ func handledBy(name string, n int) harness.Claim {
 func TestStep15_ASlowPartitionHoldsUpNobodyElse(t *testing.T) {
 	harness.Run(t, func(w *harness.World) {
 		orders, validation := w.Topic("orders", 4), w.Group("validation")
-		orders.Fill(300)
+		orders.Fill(30)
 
 		a := start(w, "a", config(validation, orders, func(c *Config) { c.Concurrency, c.MaxQueued = 4, 20 }), slowOn(0, time.Minute))
+		w.Sleep(time.Second) // by now partition 0 has as many as it may
+		orders.Fill(270)
 
 		w.Within(30*time.Second, harness.All(validation.CommittedAt(orders, 1, 300), validation.CommittedAt(orders, 2, 300), validation.CommittedAt(orders, 3, 300)))
 		w.Sleep(30 * time.Second)
