@@ -140,23 +140,9 @@ func (w *World) Until(claim Claim) {
 
 // Within is Until with a limit of its own. In real time the limit has the backend's slack.
 func (w *World) Within(limit time.Duration, claim Claim) {
-	timer := time.NewTimer(limit + w.backend.slack())
-	defer timer.Stop()
-	over := make(chan struct{})
-	stop := context.AfterFunc(w.ctx, func() {})
-	defer stop()
-	done := make(chan struct{})
-	defer close(done)
-	go func() {
-		select {
-		case <-timer.C:
-			close(over)
-		case <-w.ctx.Done():
-			close(over)
-		case <-done:
-		}
-	}()
-	w.until(claim, over, limit)
+	ctx, cancel := context.WithTimeout(w.ctx, limit+w.backend.slack())
+	defer cancel()
+	w.until(claim, ctx.Done(), limit)
 }
 
 func (w *World) until(claim Claim, over <-chan struct{}, limit time.Duration) {
