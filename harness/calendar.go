@@ -5,6 +5,8 @@ import "time"
 // Begins sets the calendar and the clock: the story, its cluster included, begins at that moment, no earlier than
 // 2000-01-01, where a virtual clock starts. Use it when the time of day matters, and [World.At] to name moments. On a
 // real cluster, whose clock is everybody's, such a story is skipped.
+//
+//go:noinline
 func Begins(at time.Time) Option {
 	return func(o *options) {
 		o.begins = at

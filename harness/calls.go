@@ -48,6 +48,8 @@ func guarded(w *World, do func() error) (err error) {
 }
 
 // Done claims that every caller has its answer, whatever it is: what a story waits for.
+//
+//go:noinline
 func (c *Calls) Done() Claim {
 	return func(w *World) error {
 		c.mu.Lock()
@@ -63,6 +65,8 @@ func (c *Calls) Done() Claim {
 
 // Returned claims that every caller has its answer: an error that is target, or success if target is nil. A caller that
 // returns a breach says itself what is wrong.
+//
+//go:noinline
 func (c *Calls) Returned(target error) Claim {
 	return func(w *World) error {
 		c.mu.Lock()
@@ -93,11 +97,15 @@ func orSuccess(err error) any {
 }
 
 // Within claims that no caller has waited longer than limit, with the backend's slack in real time.
+//
+//go:noinline
 func (c *Calls) Within(limit time.Duration) Claim {
 	return c.took(func(w *World, took time.Duration) error { return AtMost(c.what, took, limit)(w) })
 }
 
 // Took claims that each caller waited exactly that long, with the backend's slack in real time.
+//
+//go:noinline
 func (c *Calls) Took(want time.Duration) Claim {
 	return c.took(func(w *World, took time.Duration) error { return Took(c.what, took, want)(w) })
 }

@@ -6,6 +6,8 @@ import (
 )
 
 // Any claims that at least one of these holds; what the first says is the failure.
+//
+//go:noinline
 func Any(claims ...Claim) Claim {
 	return func(w *World) error {
 		var first error
@@ -23,6 +25,8 @@ func Any(claims ...Claim) Claim {
 }
 
 // All claims that every one of these holds.
+//
+//go:noinline
 func All(claims ...Claim) Claim {
 	return func(w *World) error {
 		var errs []error
@@ -39,6 +43,8 @@ func All(claims ...Claim) Claim {
 }
 
 // Gone claims that the newest process of that name has crashed or ended.
+//
+//go:noinline
 func Gone(name string) Claim {
 	return func(w *World) error {
 		for _, p := range w.live() {

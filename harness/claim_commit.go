@@ -3,6 +3,8 @@ package harness
 import "fmt"
 
 // Drained claims that the group has committed every partition of the topics to its end: lag is 0.
+//
+//go:noinline
 func (g *Group) Drained(topics ...*Topic) Claim {
 	return func(w *World) error {
 		for _, tp := range partitions(topics) {
@@ -65,6 +67,8 @@ func (w *World) silent() string {
 
 // CommitSafe claims that no offset was ever committed past a record that had not been handled when the commit left,
 // and that no committed offset ever went down.
+//
+//go:noinline
 func (g *Group) CommitSafe(topics ...*Topic) Claim {
 	return func(w *World) error {
 		of := map[TopicPartition]bool{}
@@ -115,6 +119,8 @@ func (g *Group) CommitSafe(topics ...*Topic) Claim {
 }
 
 // CommittedAt claims that the group's committed offset of a partition is exactly that.
+//
+//go:noinline
 func (g *Group) CommittedAt(t *Topic, partition int32, want int64) Claim {
 	return func(w *World) error {
 		tp := TopicPartition{t.Name, partition}

@@ -41,6 +41,8 @@ func (all records) at(r record) bool {
 }
 
 // Handled claims that every record of the topics was handled at least once.
+//
+//go:noinline
 func (g *Group) Handled(topics ...*Topic) Claim {
 	return func(w *World) error {
 		handled := g.handled()
@@ -101,6 +103,8 @@ func (w *World) record(r record) string {
 }
 
 // HandledOnce claims that no record was handled to its end twice.
+//
+//go:noinline
 func (g *Group) HandledOnce(topics ...*Topic) Claim {
 	return func(w *World) error {
 		handled := g.handled()
@@ -117,6 +121,8 @@ func (g *Group) HandledOnce(topics ...*Topic) Claim {
 
 // RedeliveredOnlyUncommitted claims that a record is handled again only if it had not been committed by then: a crash
 // may repeat the uncommitted tail, and nothing else.
+//
+//go:noinline
 func (g *Group) RedeliveredOnlyUncommitted(topics ...*Topic) Claim {
 	of := map[TopicPartition]bool{}
 	return func(w *World) error {
@@ -160,6 +166,8 @@ func (w *World) duplicated(r record, seqs []int, why string) error {
 
 // InOrder claims that each record of a partition was begun only when all earlier ones had been handled: order is kept,
 // and no two records of a partition are in work at once.
+//
+//go:noinline
 func (g *Group) InOrder(topics ...*Topic) Claim {
 	return func(w *World) error {
 		of := map[TopicPartition]bool{}

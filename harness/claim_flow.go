@@ -13,6 +13,8 @@ type Flow struct {
 }
 
 // Conserved claims that what came in equals what was handled, filtered, parked, dead-lettered and is still in flight.
+//
+//go:noinline
 func Conserved(what string, count func() Flow) Claim {
 	return func(w *World) error {
 		f := count()
@@ -32,6 +34,8 @@ func Conserved(what string, count func() Flow) Claim {
 
 // Once claims that a list names each of these exactly once, and nothing else, in any order: what the program's own store
 // holds, or what its API returns. Effects that a story's fakes have are judged by [Effects.Once].
+//
+//go:noinline
 func Once(what string, list func() []string, want ...string) Claim {
 	return func(*World) error {
 		times := map[string]int{}
@@ -56,6 +60,8 @@ func Once(what string, list func() []string, want ...string) Claim {
 
 // Rate claims that the process sent at most perRecord requests of a kind for each record that it handled; up to allowed
 // requests in all are free, since joining and leaving cost some.
+//
+//go:noinline
 func (p *Process) Rate(r Request, perRecord float64, allowed int) Claim {
 	return func(w *World) error {
 		handled := len(w.journal.Events(By(p.Name), Of(Handled)))
@@ -73,11 +79,15 @@ func (p *Process) Rate(r Request, perRecord float64, allowed int) Claim {
 
 // Times claims that events were at these story times: to the nanosecond in virtual time, and within the backend's bounds
 // in real time. what names the events in the failure, such as "attempts".
+//
+//go:noinline
 func Times(what string, events func() []Event, want ...time.Duration) Claim {
 	return punctual(what, 0, events, want)
 }
 
 // Took claims that d is want: exactly in virtual time, with the backend's slack in real time.
+//
+//go:noinline
 func Took(what string, d, want time.Duration) Claim {
 	return func(w *World) error {
 		if late := d - want; late < -w.backend.haste() || late > w.backend.slack() {
@@ -88,6 +98,8 @@ func Took(what string, d, want time.Duration) Claim {
 }
 
 // AtMost claims that d is not above limit, with the backend's slack in real time.
+//
+//go:noinline
 func AtMost(what string, d, limit time.Duration) Claim {
 	return func(w *World) error {
 		if d > limit+w.backend.slack() {
@@ -99,6 +111,8 @@ func AtMost(what string, d, limit time.Duration) Claim {
 
 // Reported claims that what a program reports is true: nil if so, otherwise say what it reported and what is the case.
 // It is for statistics, health and alerts.
+//
+//go:noinline
 func Reported(check func() error) Claim {
 	return func(*World) error {
 		err := check()
@@ -121,6 +135,8 @@ func Broke[T any, P interface {
 }
 
 // Ends claims that the program ended by itself with an error that is target.
+//
+//go:noinline
 func (p *Process) Ends(target error) Claim {
 	return func(w *World) error {
 		select {

@@ -10,6 +10,8 @@ import (
 
 // Balanced claims that every partition of the topics has exactly one owner among these processes, each process is a
 // member, and what they own differs by at most one.
+//
+//go:noinline
 func (g *Group) Balanced(members []*Process, topics ...*Topic) Claim {
 	return func(w *World) error {
 		owners := g.Owners(topics...)
@@ -81,6 +83,8 @@ func (g *Group) unbalanced(format string, args ...any) error {
 }
 
 // Owns claims that the process owns exactly that many partitions of the topics.
+//
+//go:noinline
 func (g *Group) Owns(p *Process, n int, topics ...*Topic) Claim {
 	return func(w *World) error {
 		got := 0
@@ -97,6 +101,8 @@ func (g *Group) Owns(p *Process, n int, topics ...*Topic) Claim {
 }
 
 // MovedOnly claims that since the story time at, the process gave up at most n partitions in all.
+//
+//go:noinline
 func (g *Group) MovedOnly(p *Process, since time.Duration, n int) Claim {
 	return func(w *World) error {
 		gone := 0
@@ -136,6 +142,8 @@ func without(all, some []TopicPartition) []TopicPartition {
 
 // OneAtATime claims that no partition and no key was ever in work at two places at once within the group: neither at
 // two members nor twice at one. A crashed process's work ends with the crash.
+//
+//go:noinline
 func (g *Group) OneAtATime(topics ...*Topic) Claim {
 	return func(w *World) error {
 		of := map[TopicPartition]bool{}
@@ -209,6 +217,8 @@ func (p *Process) InWork() (now, most int) {
 }
 
 // Busy claims that the process has exactly n records in work now.
+//
+//go:noinline
 func (p *Process) Busy(n int) Claim {
 	return func(w *World) error {
 		now, _ := p.InWork()
@@ -235,6 +245,8 @@ func (w *World) lastOf(process string, kind Kind) (seen []int) {
 }
 
 // Member claims that the process is a member of the group, whatever it owns.
+//
+//go:noinline
 func (g *Group) Member(p *Process) Claim {
 	return func(w *World) error {
 		in := false

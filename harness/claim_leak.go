@@ -9,6 +9,8 @@ import (
 // NoMoreGoroutines looks at how many goroutines the program has now, and claims later that it has no more: what was
 // started for one piece of work has ended with it. Take it when the program is idle, and judge it when it is idle again.
 // (That nothing outlives a stopped process, every story claims.)
+//
+//go:noinline
 func (w *World) NoMoreGoroutines() Claim {
 	w.backend.settle()
 	before := w.goroutines()

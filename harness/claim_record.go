@@ -15,6 +15,8 @@ import (
 // A record is the one that is wanted if it has the same key and value, where null is not empty; the same timestamp, if
 // the wanted one has any; and, of every header name that the wanted one mentions, the same headers in the same order.
 // Headers under other names are the program's own business, and so are partitions and offsets.
+//
+//go:noinline
 func (t *Topic) Holds(want ...*kgo.Record) Claim {
 	return func(w *World) error {
 		err := t.holds(want)

@@ -8,6 +8,8 @@ import (
 
 // AsTable claims what the topic says to somebody who reads it as a table: the newest value of each key, without the keys
 // whose newest value is a tombstone. A value that is written again changes nothing; where it would, use [Topic.Holds].
+//
+//go:noinline
 func (t *Topic) AsTable(want map[string]string) Claim {
 	return func(w *World) error {
 		got := map[string]string{}

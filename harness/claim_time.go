@@ -7,11 +7,15 @@ import (
 )
 
 // Keyed keeps events of records with this key.
+//
+//go:noinline
 func Keyed(key string) func(Event) bool {
 	return func(e Event) bool { return e.Key == key }
 }
 
 // Saying keeps events whose text contains this.
+//
+//go:noinline
 func Saying(text string) func(Event) bool {
 	return func(e Event) bool { return strings.Contains(e.Text, text) }
 }
@@ -24,6 +28,8 @@ func (w *World) Await(what string, filters ...func(Event) bool) Event {
 }
 
 // Happened claims that there is an event that matches every filter; what names it in the failure.
+//
+//go:noinline
 func Happened(what string, filters ...func(Event) bool) Claim {
 	return func(w *World) error {
 		if len(w.journal.Events(filters...)) > 0 {
@@ -34,12 +40,16 @@ func Happened(what string, filters ...func(Event) bool) Claim {
 }
 
 // Attempts are the calls of handlers with records of this key, whatever their topic, process or outcome.
+//
+//go:noinline
 func (w *World) Attempts(key string) func() []Event {
 	return func() []Event { return w.journal.Events(Of(Began), Keyed(key)) }
 }
 
 // Due claims that events were at these story times, or up to lateness later; never earlier, and in their number. It is
 // [Times] for what something may hold up, such as a restart.
+//
+//go:noinline
 func Due(what string, lateness time.Duration, events func() []Event, want ...time.Duration) Claim {
 	return punctual(what, lateness, events, want)
 }

@@ -40,6 +40,8 @@ func (e *Effects) scripted() (err error) {
 // Do has an effect on behalf of a process, and notes it, unless it is refused: by the script, which is asked first, or
 // by do, which may be nil. It is a boundary of the process: it can crash before (nothing is done) and after (done, but
 // the process never hears of it).
+//
+//go:noinline
 func (e *Effects) Do(p *Process, key string, do func() error) error {
 	return p.cross(Effect, func() error {
 		if err := e.scripted(); err != nil {
@@ -61,6 +63,8 @@ func (e *Effects) note(process, key string) {
 }
 
 // Of are the effects on a key, in order: what [Times] wants.
+//
+//go:noinline
 func (e *Effects) Of(key string) func() []Event {
 	return func() []Event {
 		return e.w.journal.Events(Of(Affected), func(a Event) bool { return a.Text == e.name && a.Key == key })
@@ -69,6 +73,8 @@ func (e *Effects) Of(key string) func() []Event {
 
 // Once claims that exactly these effects happened, each exactly once: none is missing, none was repeated, and there is
 // no other.
+//
+//go:noinline
 func (e *Effects) Once(keys ...string) Claim {
 	return func(w *World) error {
 		if err := e.Unrepeated()(w); err != nil {
@@ -90,6 +96,8 @@ func (e *Effects) Once(keys ...string) Claim {
 }
 
 // Unrepeated claims that no effect happened twice for one key.
+//
+//go:noinline
 func (e *Effects) Unrepeated() Claim {
 	return func(w *World) error {
 		first := map[string]Event{}
@@ -133,6 +141,8 @@ func (p *Process) cross(boundary Request, do func() error) error {
 
 // Exchange is one call of the process to somebody outside, such as an HTTP request: journalled as what was asked and
 // how it ended, and a boundary at which the process can crash. do returns the answer in a few words.
+//
+//go:noinline
 func (p *Process) Exchange(asked string, do func() (answer string, err error)) error {
 	return p.cross(Exchange, func() error {
 		answer, err := do()

@@ -9,15 +9,20 @@ import (
 // Handler journals a handler: when it was called with which record, and how that ended. A crashed process's handler is
 // not called, and what it returns is not seen. The handler's context also ends when the process is gone, so that a
 // handler that waits never outlives its story.
+//
+//go:noinline
 func (p *Process) Handler(handle func(ctx context.Context, r *kgo.Record) error) func(ctx context.Context, r *kgo.Record) error {
 	return p.handler(handle, p.group)
 }
 
 // Handler is [Process.Handler] for a program that is in several groups: it handles records of this one.
+//
+//go:noinline
 func (g *Group) Handler(p *Process, handle func(ctx context.Context, r *kgo.Record) error) func(ctx context.Context, r *kgo.Record) error {
 	return p.handler(handle, func() string { return g.Name })
 }
 
+//go:noinline
 func (p *Process) handler(handle func(ctx context.Context, r *kgo.Record) error, of func() string) func(ctx context.Context, r *kgo.Record) error {
 	return func(ctx context.Context, r *kgo.Record) (err error) {
 		if p.point(Before, Handle) {

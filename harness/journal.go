@@ -132,6 +132,15 @@ next:
 	return out
 }
 
+// Merge returns the events of all lists in the order in which they happened, each once.
+//
+//go:noinline
+func Merge(lists ...[]Event) []Event {
+	all := slices.Concat(lists...)
+	slices.SortFunc(all, func(a, b Event) int { return a.Seq - b.Seq })
+	return slices.CompactFunc(all, func(a, b Event) bool { return a.Seq == b.Seq })
+}
+
 // len is how many events there are.
 func (j *Journal) len() int {
 	j.mu.Lock()
@@ -147,11 +156,15 @@ func (j *Journal) wait() <-chan struct{} {
 }
 
 // Of keeps events of these kinds.
+//
+//go:noinline
 func Of(kinds ...Kind) func(Event) bool {
 	return func(e Event) bool { return slices.Contains(kinds, e.Kind) }
 }
 
 // By keeps events of this process.
+//
+//go:noinline
 func By(process string) func(Event) bool {
 	return func(e Event) bool { return e.Process == process }
 }

@@ -11,10 +11,14 @@ import (
 // TLS makes all processes, and the story itself, speak TLS with the cluster. The dialer in [Process.Options] does it,
 // under the tap that the journal and the faults need, so that a program's own kgo.DialTLSConfig has no place beside it.
 // The cluster's side is Cluster(kfake.TLS(…)). Virtual time begins on 2000-01-01: certificates must be valid then.
+//
+//go:noinline
 func TLS(config *tls.Config) Option { return func(o *options) { o.tls = config } }
 
 // Admin adds options to the story's own clients, such as the SASL user by which the story produces and looks at the
 // cluster. A process gets none of them: which user it is, its program decides.
+//
+//go:noinline
 func Admin(opts ...kgo.Opt) Option {
 	return func(o *options) { o.admin = append(o.admin, opts...) }
 }

@@ -105,6 +105,8 @@ func failsFirst(n int) Handler {
 }
 
 // reported claims that what a member reports is true. What happened to it lately is shown.
+//
+//go:noinline
 func (m *member) reported(check func() error) harness.Claim {
 	return func(w *harness.World) error {
 		return harness.Shown(harness.Reported(check)(w), m.lately(w)...)
@@ -117,7 +119,7 @@ func (m *member) lately(w *harness.World) []harness.Event {
 		events := w.Journal().Events(filters...)
 		return events[max(0, len(events)-n):]
 	}
-	events := slices.Concat(
+	return harness.Merge(
 		last(2, harness.Of(harness.Disturbed)),
 		last(2, harness.By(m.Name), harness.Of(harness.Isolated, harness.Healed, harness.Refused, harness.Left)),
 		last(1, harness.By(m.Name), harness.Of(harness.Assigned)),
@@ -125,11 +127,11 @@ func (m *member) lately(w *harness.World) []harness.Event {
 		last(1, harness.By(m.Name), harness.Of(harness.Committed)),
 		last(2, harness.By(m.Name), harness.Of(harness.Began, harness.Handled)),
 	)
-	slices.SortFunc(events, func(a, b harness.Event) int { return a.Seq - b.Seq })
-	return slices.CompactFunc(events, func(a, b harness.Event) bool { return a.Seq == b.Seq })
 }
 
 // counts claims that a member's totals are these.
+//
+//go:noinline
 func (m *member) counts(what string, want int64, pick func(ops.Counts) int64) harness.Claim {
 	return m.reported(func() error {
 		if got := pick(m.Stats().Totals); got != want {
@@ -140,6 +142,8 @@ func (m *member) counts(what string, want int64, pick func(ops.Counts) int64) ha
 }
 
 // healthy claims what a member's health says of liveness and readiness.
+//
+//go:noinline
 func (m *member) healthy(live, ready bool) harness.Claim {
 	return func(w *harness.World) error {
 		return m.reported(func() error {
@@ -168,6 +172,8 @@ func processes(members ...*member) []*harness.Process {
 }
 
 // neverMoreThan claims that a member never had more than n records in work at once.
+//
+//go:noinline
 func (m *member) neverMoreThan(n int) harness.Claim {
 	return func(w *harness.World) error {
 		_, most := m.InWork()

@@ -12,6 +12,8 @@ import (
 )
 
 // consistent claims that a snapshot accounts for every record, and that its parts agree.
+//
+//go:noinline
 func (m *member) consistent() harness.Claim {
 	return m.reported(func() error {
 		s := m.Stats()
@@ -43,6 +45,8 @@ func (m *member) consistent() harness.Claim {
 }
 
 // accounts claims exact totals.
+//
+//go:noinline
 func (m *member) accounts(want ops.Counts) harness.Claim {
 	return harness.All(m.consistent(), m.reported(func() error {
 		if diff := cmp.Diff(want, m.Stats().Totals); diff != "" {
@@ -53,6 +57,8 @@ func (m *member) accounts(want ops.Counts) harness.Claim {
 }
 
 // latencies claims exact latencies.
+//
+//go:noinline
 func (m *member) latencies(want ops.Latency) harness.Claim {
 	return func(w *harness.World) error {
 		return m.reported(func() error {
@@ -69,6 +75,8 @@ func (m *member) latencies(want ops.Latency) harness.Claim {
 }
 
 // lagIs claims the lag over all partitions that the member owns.
+//
+//go:noinline
 func (m *member) lagIs(want int64) harness.Claim {
 	return m.reported(func() error {
 		var lag int64
@@ -85,6 +93,8 @@ func (m *member) lagIs(want int64) harness.Claim {
 }
 
 // stands claims where a member says that a partition stands.
+//
+//go:noinline
 func (m *member) stands(t *harness.Topic, partition int32, committed, position, end int64) harness.Claim {
 	return m.reported(func() error {
 		for _, p := range m.Stats().Partitions {
@@ -113,6 +123,7 @@ func frozen(s ops.Stats) (out ops.Stats) {
 	return out
 }
 
+//go:noinline
 func (m *member) paused(want bool) harness.Claim {
 	return m.reported(func() error {
 		if got := m.Stats().Paused; got != want {
@@ -123,6 +134,8 @@ func (m *member) paused(want bool) harness.Claim {
 }
 
 // answers claims that statistics and health are answered at once, whatever Kafka does.
+//
+//go:noinline
 func (m *member) answers() harness.Claim {
 	return func(w *harness.World) error {
 		began := w.Now()
@@ -157,6 +170,8 @@ func (m *member) alert() ops.Alert {
 }
 
 // alertIs claims where the alert stands and how often it has fired.
+//
+//go:noinline
 func (m *member) alertIs(state ops.AlertState, fired int64) harness.Claim {
 	return func(w *harness.World) error {
 		return m.reported(func() error {

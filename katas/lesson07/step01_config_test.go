@@ -128,6 +128,8 @@ func TestStep01_AConsumerWithoutAHandlerIsRefused(t *testing.T) {
 }
 
 // configured claims that a configuration is judged rightly; why is why it matters.
+//
+//go:noinline
 func configured(why string, check func() error) harness.Claim {
 	return func(*harness.World) error {
 		if err := check(); err != nil {

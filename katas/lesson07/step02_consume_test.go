@@ -61,6 +61,8 @@ func TestStep02_TheWaitBeginsWhenTheAttemptEnds(t *testing.T) {
 }
 
 // attemptsEvery claims that the first record was attempted n times, and exactly that far apart.
+//
+//go:noinline
 func attemptsEvery(gap time.Duration, n int) harness.Claim {
 	return func(w *harness.World) error {
 		attempts := w.Journal().Events(harness.Of(harness.Began), func(e harness.Event) bool { return e.Offset == 0 })
@@ -75,6 +77,8 @@ func attemptsEvery(gap time.Duration, n int) harness.Claim {
 }
 
 // failedTimes claims that the handler has failed exactly n times.
+//
+//go:noinline
 func (m *member) failedTimes(n int) harness.Claim {
 	return func(w *harness.World) error {
 		failures := w.Journal().Events(harness.Of(harness.Failed), harness.By(m.Name))
@@ -374,6 +378,8 @@ func TestStep07_ACommitIsWhereAGroupGoesOn(t *testing.T) {
 }
 
 // beginsAt claims that the first record of a partition that the group took up is the one at that offset.
+//
+//go:noinline
 func beginsAt(g *harness.Group, t *harness.Topic, partition int32, want int64) harness.Claim {
 	return func(w *harness.World) error {
 		for _, e := range w.Journal().Events(harness.Of(harness.Began), func(e harness.Event) bool {

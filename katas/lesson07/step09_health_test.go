@@ -165,6 +165,8 @@ func TestStep09_HealthAnswersWhileKafkaHangs(t *testing.T) {
 }
 
 // unready claims that the member is alive, not ready, and says why.
+//
+//go:noinline
 func (m *member) unready(cause string) harness.Claim {
 	return harness.All(m.healthy(true, false), m.reported(func() error {
 		if got := m.Health().Cause(); !strings.Contains(strings.ToLower(got), cause) {
@@ -266,6 +268,8 @@ func TestStep10_AnAlertFiresOnceAndResolvesWithHysteresis(t *testing.T) {
 }
 
 // failed claims that a member's handler has failed n times at least.
+//
+//go:noinline
 func failed(m *member, n int) harness.Claim {
 	return func(w *harness.World) error {
 		if got := len(w.Journal().Events(harness.Of(harness.Failed), harness.By(m.Name))); got < n {

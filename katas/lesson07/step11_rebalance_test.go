@@ -146,6 +146,8 @@ func inTurns(n int32, d time.Duration) Handler {
 }
 
 // goesOn claims that the member has not let that much time pass without beginning a record.
+//
+//go:noinline
 func (m *member) goesOn(from, limit time.Duration) harness.Claim {
 	return func(w *harness.World) error {
 		last := harness.Event{At: from}
@@ -197,6 +199,8 @@ func TestStep14_ARetryEndsWithItsPartition(t *testing.T) {
 }
 
 // finishesWhatItBegan claims that no call of the member's handler was cut short.
+//
+//go:noinline
 func (m *member) finishesWhatItBegan() harness.Claim {
 	return func(w *harness.World) error {
 		for _, e := range w.Journal().Events(harness.By(m.Name), harness.Of(harness.Failed)) {
@@ -256,6 +260,8 @@ func TestStep14_AHandlerIsWaitedForHoweverLongItTakes(t *testing.T) {
 }
 
 // handledBy claims that a process has handled n records.
+//
+//go:noinline
 func handledBy(name string, n int) harness.Claim {
 	return func(w *harness.World) error {
 		if got := len(w.Journal().Events(harness.By(name), harness.Of(harness.Handled))); got != n {
@@ -301,6 +307,8 @@ func TestStep15_TheBoundHoldsHoweverSmall(t *testing.T) {
 }
 
 // holdsAtMost claims that no partition has more records waiting in the process than that, besides the one in work.
+//
+//go:noinline
 func (m *member) holdsAtMost(n int64) harness.Claim {
 	return harness.Reported(func() error {
 		for _, p := range m.Stats().Partitions {
@@ -313,6 +321,8 @@ func (m *member) holdsAtMost(n int64) harness.Claim {
 }
 
 // lagsBehind claims that what the consumer has not taken shows as the partition's lag.
+//
+//go:noinline
 func (m *member) lagsBehind(partition int32, atLeast int64) harness.Claim {
 	return harness.Reported(func() error {
 		for _, p := range m.Stats().Partitions {

@@ -109,6 +109,8 @@ func TestStep19_AHandlerBeyondTheRebalanceTimeoutIsCancelledFirst(t *testing.T) 
 }
 
 // cancelledWithin claims that by now a call of the member's handler was cut short, at that time or before.
+//
+//go:noinline
 func (m *member) cancelledWithin(limit time.Duration) harness.Claim {
 	return func(w *harness.World) error {
 		for _, e := range w.Journal().Events(harness.By(m.Name), harness.Of(harness.Failed)) {
@@ -122,6 +124,8 @@ func (m *member) cancelledWithin(limit time.Duration) harness.Claim {
 }
 
 // neverExpelled claims that the coordinator never refused a member as unknown.
+//
+//go:noinline
 func neverExpelled(name string) harness.Claim {
 	return func(w *harness.World) error {
 		for _, e := range w.Journal().Events(harness.By(name), harness.Of(harness.Refused, harness.Fenced)) {
@@ -202,6 +206,8 @@ func TestStep21_LostPartitionsAreDroppedWithoutACommit(t *testing.T) {
 }
 
 // worksOnNothing claims that the member has no record in work.
+//
+//go:noinline
 func (m *member) worksOnNothing() harness.Claim {
 	return func(w *harness.World) error {
 		working := map[int]harness.Event{}
@@ -220,6 +226,7 @@ func (m *member) worksOnNothing() harness.Claim {
 	}
 }
 
+//go:noinline
 func refusedHeartbeat(name string) harness.Claim {
 	return func(w *harness.World) error {
 		for _, e := range w.Journal().Events(harness.By(name), harness.Of(harness.Refused)) {
@@ -232,6 +239,8 @@ func refusedHeartbeat(name string) harness.Claim {
 }
 
 // assignedAgain claims that a member was given partitions after that time.
+//
+//go:noinline
 func assignedAgain(g *harness.Group, name string, after time.Duration) harness.Claim {
 	return func(w *harness.World) error {
 		for _, e := range w.Journal().Events(harness.By(name), harness.Of(harness.Assigned)) {
@@ -244,6 +253,8 @@ func assignedAgain(g *harness.Group, name string, after time.Duration) harness.C
 }
 
 // noCommitBetween claims that a member sent no commit between losing its partitions and being given them again.
+//
+//go:noinline
 func noCommitBetween(g *harness.Group, name string, lost time.Duration) harness.Claim {
 	return func(w *harness.World) error {
 		for _, e := range w.Journal().Events(harness.By(name), harness.Of(harness.Committed, harness.Refused, harness.Assigned)) {
@@ -349,6 +360,8 @@ func TestStep23_AMemberThatIsCutOffStopsInTime(t *testing.T) {
 }
 
 // usesTheNewProtocol claims that a member heartbeats by KIP-848 and does not join by the classic protocol.
+//
+//go:noinline
 func usesTheNewProtocol(name string) harness.Claim {
 	return func(w *harness.World) error {
 		for _, p := range w.Processes() {
