@@ -1,0 +1,300 @@
+package meter
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/kafka-katas/kafka-katas/ops"
+)
+
+type topicPartition struct {
+	topic     string
+	partition int32
+}
+
+// A partition is what is known of one, owned or not. It outlives ownership, so that an offset which comes back is
+// recognised.
+type partition struct {
+	topicPartition
+	mu sync.Mutex
+	ops.Counts
+	assigned                 bool
+	committed, position, end int64
+	seen                     int64 // the offset after the highest that was ever received
+	progress                 int64 // when a record was last done with
+	inFlight                 queue
+	latency                  latency
+}
+
+// A table is all partitions. It is replaced, never changed: looking one up takes no lock.
+type table struct {
+	byTopic map[string]map[int32]*partition
+	all     []*partition
+}
+
+func (m *Meter) partition(topic string, number int32) *partition {
+	return m.table.Load().byTopic[topic][number]
+}
+
+// add returns the partition, which is made if there is none. The caller holds m.mu.
+func (m *Meter) add(topic string, number int32) *partition {
+	if p := m.partition(topic, number); p != nil {
+		return p
+	}
+	p := &partition{
+		topicPartition: topicPartition{topic, number},
+		committed:      ops.Unknown, position: ops.Unknown, end: ops.Unknown,
+	}
+	old := m.table.Load()
+	next := &table{byTopic: maps.Clone(old.byTopic), all: append(slices.Clip(old.all), p)}
+	if next.byTopic == nil {
+		next.byTopic = map[string]map[int32]*partition{}
+	}
+	numbers := maps.Clone(next.byTopic[topic])
+	if numbers == nil {
+		numbers = map[int32]*partition{}
+	}
+	numbers[number] = p
+	next.byTopic[topic] = numbers
+	m.table.Store(next)
+	return p
+}
+
+// Assigned begins the ownership of partitions, and says that the service is a member of its group: call it from
+// kgo.OnPartitionsAssigned, also with none. What such a partition still has in flight from before counts as Released.
+func (m *Meter) Assigned(tps map[string][]int32) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for topic, numbers := range tps {
+		for _, number := range numbers {
+			m.assign(m.add(topic, number))
+		}
+	}
+	m.link.joined()
+}
+
+func (m *Meter) assign(p *partition) {
+	now := m.now()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.revoke()
+	p.assigned = true
+	p.committed, p.position = ops.Unknown, ops.Unknown
+	p.progress = now
+}
+
+// Revoked ends the ownership of partitions: call it from kgo.OnPartitionsRevoked and kgo.OnPartitionsLost, when no
+// handler works on them any more. What is in flight counts as Released; what is said of it later is ignored.
+func (m *Meter) Revoked(tps map[string][]int32) {
+	for topic, numbers := range tps {
+		for _, number := range numbers {
+			if p := m.partition(topic, number); p != nil {
+				p.mu.Lock()
+				p.revoke()
+				p.mu.Unlock()
+				m.link.forget(p.topicPartition)
+			}
+		}
+	}
+}
+
+// revoke ends an ownership. The caller holds p.mu.
+func (p *partition) revoke() {
+	p.assigned = false
+	p.Released += int64(p.inFlight.live)
+	p.InFlight = 0
+	p.inFlight = queue{}
+}
+
+// Polled counts what a poll returned: call it with every poll, before anything else is said of its records. It takes note
+// of errors as well, for Health. With a group, records of partitions that are not assigned are not counted: they were
+// revoked since they were fetched, and the service must not handle them either.
+func (m *Meter) Polled(fetches kgo.Fetches) {
+	now := m.now()
+	m.link.polled(fetches)
+	fetches.EachPartition(func(f kgo.FetchTopicPartition) {
+		if len(f.Records) == 0 && f.Err != nil {
+			return
+		}
+		p := m.partition(f.Topic, f.Partition)
+		if p == nil && m.cfg.Group == "" {
+			m.mu.Lock()
+			p = m.add(f.Topic, f.Partition)
+			m.mu.Unlock()
+		}
+		if p == nil {
+			return
+		}
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		switch {
+		case p.assigned:
+		case m.cfg.Group != "":
+			return
+		default:
+			p.assigned, p.progress = true, now
+		}
+		p.received(f.Records, f.HighWatermark, now)
+	})
+}
+
+// received counts records, which are in order of offset.
+func (p *partition) received(records []*kgo.Record, end, now int64) {
+	if len(records) == 0 {
+		p.end = max(p.end, end)
+		return
+	}
+	first, next := records[0].Offset, records[len(records)-1].Offset+1
+	if first < p.position && end < p.end {
+		// The log is shorter than it was. A commit beyond its end is of a log that is gone.
+		p.end = end
+		if end < p.committed {
+			p.committed = ops.Unknown
+		}
+	}
+	p.end = max(p.end, end)
+	p.Received += int64(len(records))
+	p.InFlight += int64(len(records))
+	for _, r := range records {
+		if r.Offset >= p.seen {
+			break
+		}
+		p.Redelivered++
+	}
+	p.position = next
+	p.seen = max(p.seen, next)
+	p.inFlight.push(records, now)
+}
+
+// Began says that an attempt at r begins. From here on the record is in work, and after StallAfter the process is wedged.
+// A record that never began is queued, for however long.
+func (m *Meter) Began(r *kgo.Record) { m.clock(r, m.now()) }
+
+// Retried says that another attempt at r begins: it counts it, and is Began.
+func (m *Meter) Retried(r *kgo.Record) {
+	now := m.now()
+	if p := m.partition(r.Topic, r.Partition); p != nil {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.Retried++
+		if e := p.inFlight.find(r.Offset); e != nil {
+			e.clock = now
+		}
+	}
+}
+
+// Waiting says that r waits until then, by plan: for its next attempt, or for whatever it is set aside for. The time for
+// which it may be in work without being wedged starts then.
+func (m *Meter) Waiting(r *kgo.Record, until time.Time) { m.clock(r, int64(until.Sub(m.epoch))) }
+
+func (m *Meter) clock(r *kgo.Record, at int64) {
+	if p := m.partition(r.Topic, r.Partition); p != nil {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		if e := p.inFlight.find(r.Offset); e != nil {
+			e.clock = at
+		}
+	}
+}
+
+// Failed says that an attempt at r failed. It counts the attempt and its error, is Signal("handler_failures"), and
+// restarts the time for which r may be in work. It says nothing of the record's end.
+func (m *Meter) Failed(r *kgo.Record, err error) {
+	p := m.partition(r.Topic, r.Partition)
+	if p == nil {
+		return
+	}
+	at, now := time.Now(), m.now()
+	class, message := m.class(err), Redact(err.Error(), r)
+	p.mu.Lock()
+	p.Failed++
+	if e := p.inFlight.find(r.Offset); e != nil {
+		e.clock = now
+	}
+	m.failures.add(failure{class, p.topicPartition}, ops.ErrorSample{At: at, Offset: r.Offset, Message: message})
+	p.mu.Unlock()
+	m.Signal("handler_failures")
+}
+
+// Ended says what became of r. Only the first Ended of a delivery counts; of a record that is not in flight it is ignored.
+func (m *Meter) Ended(r *kgo.Record, o Outcome) {
+	p := m.partition(r.Topic, r.Partition)
+	if p == nil {
+		return
+	}
+	now := m.now()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	e := p.inFlight.find(r.Offset)
+	if e == nil {
+		return
+	}
+	switch o {
+	case Processed:
+		p.Processed++
+		took := now - e.polled
+		p.latency.add(took)
+		m.ring.add(took)
+	case Filtered:
+		p.Filtered++
+	case Parked:
+		p.Parked++
+	case Dead:
+		p.Dead++
+	default:
+		p.Released++
+	}
+	if o < Released {
+		p.progress = max(p.progress, now)
+	}
+	p.InFlight--
+	p.inFlight.end(e)
+}
+
+// Placed says where the group stands on partitions that begin, and returns what it was given. It has the signature of
+// kgo.AdjustFetchOffsetsFn.
+func (m *Meter) Placed(_ context.Context, offsets map[string]map[int32]kgo.Offset) (map[string]map[int32]kgo.Offset, error) {
+	for topic, numbers := range offsets {
+		for number, offset := range numbers {
+			at := offset.EpochOffset().Offset
+			if p := m.partition(topic, number); p != nil && at >= 0 {
+				p.mu.Lock()
+				p.committed, p.position = at, at
+				p.mu.Unlock()
+			}
+		}
+	}
+	return offsets, nil
+}
+
+// HighWatermark says where a partition ends, for a service that asks Kafka while it does not fetch: what is paused would
+// seem to have no lag otherwise.
+func (m *Meter) HighWatermark(topic string, number int32, offset int64) {
+	if p := m.partition(topic, number); p != nil {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.end = max(p.end, offset)
+	}
+}
+
+// snapshot is p for Stats. The caller holds p.mu.
+func (m *Meter) snapshot(p *partition) ops.PartitionStats {
+	s := ops.PartitionStats{
+		Topic: p.topic, Partition: p.partition, Assigned: p.assigned, Counts: p.Counts,
+		Committed: p.committed, Position: p.position, HighWatermark: p.end, Lag: ops.Unknown,
+		LastProgress: m.at(p.progress),
+	}
+	from := p.committed
+	if from == ops.Unknown {
+		from = p.position
+	}
+	if from != ops.Unknown && p.end != ops.Unknown {
+		s.Lag = max(0, p.end-from)
+	}
+	return s
+}
