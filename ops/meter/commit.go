@@ -12,13 +12,11 @@ import (
 )
 
 // Committed says that the group's committed offset of a partition is offset, because the service set it or read it there;
-// [ops.Unknown]: it is known no longer. Of a partition that is not assigned it is ignored.
+// [ops.Unknown]: it is known no longer.
 func (m *Meter) Committed(topic string, number int32, offset int64) {
 	if p := m.partition(topic, number); p != nil {
 		p.mu.Lock()
-		if p.assigned {
-			p.committed = max(offset, ops.Unknown)
-		}
+		p.committed = max(offset, ops.Unknown)
 		p.mu.Unlock()
 	}
 	m.link.committed(nil)

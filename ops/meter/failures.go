@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 
@@ -77,6 +78,7 @@ type failures struct {
 func (f *failures) add(key failure, sample ops.ErrorSample) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	sample.At = time.Now()
 	g := f.groups[key]
 	if g == nil && len(f.groups) >= f.maxGroups {
 		key = failure{"other", topicPartition{"", -1}}

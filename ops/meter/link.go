@@ -51,7 +51,7 @@ var (
 
 // OnNewClient begins a new membership if the client is the group's.
 func (l *link) OnNewClient(client *kgo.Client) {
-	if group, _ := client.OptValue(kgo.ConsumerGroup).(string); group == l.name {
+	if group, _ := client.OptValue(kgo.ConsumerGroup).(string); group != "" && group == l.name {
 		l.reset()
 	}
 }

@@ -209,14 +209,14 @@ func (m *Meter) Failed(r *kgo.Record, err error) {
 	if p == nil {
 		return
 	}
-	at, now := time.Now(), m.now()
+	now := m.now()
 	class, message := m.class(err), Redact(err.Error(), r)
 	p.mu.Lock()
 	p.Failed++
 	if e := p.inFlight.find(r.Offset); e != nil {
 		e.clock = now
 	}
-	m.failures.add(failure{class, p.topicPartition}, ops.ErrorSample{At: at, Offset: r.Offset, Message: message})
+	m.failures.add(failure{class, p.topicPartition}, ops.ErrorSample{Offset: r.Offset, Message: message})
 	p.mu.Unlock()
 	m.Signal("handler_failures")
 }
@@ -257,7 +257,8 @@ func (m *Meter) Ended(r *kgo.Record, o Outcome) {
 }
 
 // Placed says where the group stands on partitions that begin, and returns what it was given. It has the signature of
-// kgo.AdjustFetchOffsetsFn.
+// kgo.AdjustFetchOffsetsFn. The client does not tell a commit from a kgo.ConsumeStartOffset at an exact offset; both are
+// taken for a commit.
 func (m *Meter) Placed(_ context.Context, offsets map[string]map[int32]kgo.Offset) (map[string]map[int32]kgo.Offset, error) {
 	for topic, numbers := range offsets {
 		for number, offset := range numbers {
