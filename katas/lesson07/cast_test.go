@@ -28,10 +28,10 @@ type member struct {
 }
 
 // start starts a member that works for a group as configured.
-func start(w *harness.World, name string, cfg Config, handle Handler) *member {
+func start(w *harness.World, name string, cfg Config, handle Handler, opts ...kgo.Opt) *member {
 	m := &member{}
 	m.Process = w.Start(name, func(p *harness.Process) (harness.Runner, error) {
-		c, err := New(cfg, p.Handler(handle), p.Options()...)
+		c, err := New(cfg, p.Handler(handle), append(p.Options(), opts...)...)
 		m.Consumer = c
 		if c == nil {
 			return nil, err
@@ -40,6 +40,10 @@ func start(w *harness.World, name string, cfg Config, handle Handler) *member {
 	})
 	return m
 }
+
+// often has a client ask for records ten times a second. By default it asks once in 5 s while nothing new comes, and a
+// partition that is added just after it asked waits for that long.
+var often = kgo.FetchMaxWait(100 * time.Millisecond)
 
 // restart begins the next life of a member.
 func (m *member) restart() *member {

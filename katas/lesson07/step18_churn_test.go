@@ -169,13 +169,13 @@ func TestStep20_AMemberThatMissedARebalanceSetsNobodyBack(t *testing.T) {
 		rarely := func(c *Config) {
 			c.RebalanceTimeout, c.DrainTimeout, c.HeartbeatInterval = 12*time.Second, 10*time.Second, 15*time.Second
 		}
-		a := start(w, "a", config(validation, orders, rarely), slowToGiveUp(14*time.Second, 19*time.Second))
+		a := start(w, "a", config(validation, orders, rarely), slowToGiveUp(14*time.Second, 19*time.Second), often)
 		w.Until(a.Busy(3))
-		b := start(w, "b", config(validation, orders, rarely), atOnce)
+		b := start(w, "b", config(validation, orders, rarely), atOnce, often)
 		w.Within(5*time.Second, validation.Owns(a.Process, 2, orders)) // and waits half a minute for the third to be given up
 
 		w.SleepUntil(12 * time.Second)
-		c := start(w, "c", config(validation, orders, rarely), atOnce) // which nobody waits for longer than 12 s
+		c := start(w, "c", config(validation, orders, rarely), atOnce, often) // which nobody waits for longer than 12 s
 		w.Within(18*time.Second, validation.Drained(orders))
 
 		w.Sleep(2 * time.Minute)
