@@ -2,15 +2,18 @@ package judge
 
 import (
 	"fmt"
+	"maps"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 )
 
-// judgeMistakes is law 3: one go command for all mistakes of all lessons.
+// judgeMistakes is law 3: one go command for the mistakes of all lessons that an exploration is said to catch, and one
+// for the others, where explorations are left out: they would take most of the time and prove nothing.
 func (s *session) judgeMistakes() error {
 	o := newOverlay(s.work)
-	var patterns []string
+	var plain, explored []string
 	type laid struct {
 		lesson *Lesson
 		wrong  *Wrong
@@ -31,10 +34,14 @@ func (s *session) judgeMistakes() error {
 			}
 			defer release()
 			all = append(all, laid{l, w})
-			patterns = append(patterns, l.mistakePattern(w))
+			if s.Options.Mistake != "" || l.explores(w) {
+				explored = append(explored, l.mistakePattern(w))
+			} else {
+				plain = append(plain, l.mistakePattern(w))
+			}
 		}
 	}
-	if len(patterns) == 0 {
+	if len(all) == 0 {
 		return nil
 	}
 	file, err := o.write("mistakes.json")
@@ -42,9 +49,18 @@ func (s *session) judgeMistakes() error {
 		return err
 	}
 	// A mistake is meant to be wrong; it is for the specs to say how, not for vet.
-	r, err := s.test([]string{"-vet=off", "-overlay", file}, patterns)
-	if err != nil {
-		return err
+	r := newTestRun()
+	for _, phase := range []struct {
+		flags, patterns []string
+	}{{s.withoutExplorations(), plain}, {nil, explored}} {
+		if len(phase.patterns) == 0 {
+			continue
+		}
+		part, err := s.test(append([]string{"-vet=off", "-overlay", file}, phase.flags...), phase.patterns)
+		if err != nil {
+			return err
+		}
+		maps.Copy(r.packages, part.packages)
 	}
 	var again, specs []string
 	for _, m := range all {
@@ -71,6 +87,30 @@ func (s *session) judgeMistakes() error {
 		s.report.Notes = append(s.report.Notes, m.lesson.judgeMistake(m.wrong, r.of(pattern), second.of(pattern))...)
 	}
 	return nil
+}
+
+// explores says whether one of the specs that are said to catch w is an exploration.
+func (l *Lesson) explores(w *Wrong) bool {
+	return slices.ContainsFunc(w.Catches, func(c Catch) bool {
+		s := l.spec(c.Spec)
+		return s != nil && s.Explores
+	})
+}
+
+// withoutExplorations are the flags that leave every lesson's explorations out.
+func (s *session) withoutExplorations() []string {
+	var names []string
+	for _, l := range s.answered() {
+		for _, spec := range l.Specs {
+			if spec.Explores {
+				names = append(names, regexp.QuoteMeta(spec.Name))
+			}
+		}
+	}
+	if len(names) == 0 {
+		return nil
+	}
+	return []string{"-skip", "^(" + strings.Join(names, "|") + ")$"}
 }
 
 // secondLook is how often a mistake that got away is run again.

@@ -113,6 +113,42 @@ func TestAMistakeThatIsNotRedEachTimeIsNoted(t *testing.T) {
 	}, report.Notes)
 }
 
+// An exploration takes longer than all other specs together, so it runs for the mistakes that name it.
+func TestAnExplorationRunsWhereItIsNamed(t *testing.T) {
+	root := course(t, map[string]string{
+		"kata/consumer_test.go": "func TestStep02_|type explorer struct{}\n\nfunc (explorer) Explore(tell func()) { tell() }\n\nvar harness explorer\n\n" +
+			"func TestStep02_ExploredEverythingIsHandled(t *testing.T) {\n\tharness.Explore(func() { TestStep01_EveryRecordIsHandled(t) })\n}\n\nfunc TestStep02_",
+	})
+	c, err := Open(root, "1")
+	require.NoError(t, err)
+	report, err := c.Judge(context.Background(), Options{Laws: []Law{Mistake}})
+	require.NoError(t, err)
+	var out bytes.Buffer
+	report.Print(&out, 100)
+	require.Contains(t, out.String(), "blank: not explored")
+	for _, m := range report.Lessons[0].Mistakes {
+		require.NotContains(t, m.Red, "TestStep02_ExploredEverythingIsHandled", m.Name)
+	}
+
+	name := filepath.Join(root, "solutions/lesson01/mistakes/forgets_the_first.patch")
+	text, err := os.ReadFile(name)
+	require.NoError(t, err)
+	text = bytes.Replace(text, []byte("Caught by:"), []byte("Caught by: TestStep02_ExploredEverythingIsHandled: LOST\nCaught by:"), 1)
+	require.NoError(t, os.WriteFile(name, text, 0o644))
+	c, err = Open(root, "1")
+	require.NoError(t, err)
+	report, err = c.Judge(context.Background(), Options{Laws: []Law{Mistake}})
+	require.NoError(t, err)
+	require.Empty(t, said(report, "lesson01", Mistake))
+	red := 0
+	for _, m := range report.Lessons[0].Mistakes {
+		if _, explored := m.Red["TestStep02_ExploredEverythingIsHandled"]; explored {
+			red++
+		}
+	}
+	require.Equal(t, 1, red)
+}
+
 func TestALessonThatIsNotThere(t *testing.T) {
 	_, err := Open(course(t, nil), "lesson01", "44")
 	require.EqualError(t, err, `no such lesson as "44"; there is: lesson01`)

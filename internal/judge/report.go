@@ -39,6 +39,7 @@ type MistakeReport struct {
 	Named  map[string]string `json:"caughtBy"` // spec to the word it is said to fail with
 	Red    map[string]string `json:"red"`      // spec to the word it failed with, "" for none
 	output map[string]string
+	left   map[string]bool // specs that did not run
 }
 
 // newReport has a table for each lesson; when one mistake is judged alone, there is nothing else in it.
@@ -58,7 +59,7 @@ func newReport(c *Course, alone string) *Report {
 				named[c.Spec] = c.Word
 			}
 			lr.Mistakes = append(lr.Mistakes, MistakeReport{
-				Name: w.Name, Title: w.Title, Named: named, Red: map[string]string{}, output: map[string]string{},
+				Name: w.Name, Title: w.Title, Named: named, Red: map[string]string{}, output: map[string]string{}, left: map[string]bool{},
 			})
 		}
 		if alone == "" || len(lr.Mistakes) > 0 {
@@ -81,9 +82,12 @@ func (r *Report) record(l *Lesson, w *Wrong, p *packageRun) {
 			}
 			m.Ran = true
 			for _, s := range l.Specs {
-				if o := p.last(s.Name); o.result == "fail" {
+				switch o := p.last(s.Name); o.result {
+				case "fail":
 					m.Red[s.Name] = o.word
 					m.output[s.Name] = o.output
+				case "":
+					m.left[s.Name] = true
 				}
 			}
 		}

@@ -18,8 +18,9 @@ import (
 
 // A Specification is one test of a lesson: TestStepNN_APromise.
 type Specification struct {
-	Name string
-	Step int
+	Name     string
+	Step     int
+	Explores bool // tells its story at many points or by many schedules, and takes as long as all others together
 }
 
 var stepName = regexp.MustCompile(`^TestStep(\d\d)_[A-Z0-9]`)
@@ -46,7 +47,7 @@ func (l *Lesson) readSpecs() error {
 				continue
 			}
 			step, _ := strconv.Atoi(m[1])
-			l.Specs = append(l.Specs, Specification{Name: fn.Name.Name, Step: step})
+			l.Specs = append(l.Specs, Specification{Name: fn.Name.Name, Step: step, Explores: explores(fn)})
 		}
 	}
 	slices.SortStableFunc(l.Specs, func(a, b Specification) int { return a.Step - b.Step })
@@ -64,6 +65,21 @@ func isTestFunc(fn *ast.FuncDecl) bool {
 	}
 	params := fn.Type.Params.List
 	return len(params) == 1 && types.ExprString(params[0].Type) == "*testing.T"
+}
+
+// explores says whether a specification calls harness.Explore or harness.Sweep itself.
+func explores(fn *ast.FuncDecl) bool {
+	found := false
+	ast.Inspect(fn, func(n ast.Node) bool {
+		if call, ok := n.(*ast.CallExpr); ok {
+			switch types.ExprString(call.Fun) {
+			case "harness.Explore", "harness.Sweep":
+				found = true
+			}
+		}
+		return !found
+	})
+	return found
 }
 
 // parseDir parses the Go files of dir that keep wants, in the order of their names. No directory is no files.

@@ -13,6 +13,7 @@ const (
 	markRed    = "○" // red too
 	markMissed = "x" // named, and not red as said
 	markClear  = "·"
+	markLeft   = " " // an exploration, left out because the mistake does not name it
 )
 
 func (m MistakeReport) mark(spec string) string {
@@ -25,6 +26,8 @@ func (m MistakeReport) mark(spec string) string {
 		return markMissed
 	case red:
 		return markRed
+	case m.Ran && m.left[spec]:
+		return markLeft
 	}
 	return markClear
 }
@@ -91,7 +94,17 @@ func (l LessonReport) print(w io.Writer, width int) {
 		line := fmt.Sprintf("%3d  %s  %s", i+1, pad(m.Name, names), m.Title)
 		fmt.Fprintln(w, strings.TrimRight(pad(line, width), " "))
 	}
-	fmt.Fprintf(w, "\n%s caught as said   %s also red   %s not caught as said\n\n", markCaught, markRed, markMissed)
+	fmt.Fprintf(w, "\n%s caught as said   %s also red   %s not caught as said%s\n\n", markCaught, markRed, markMissed, l.leftOut())
+}
+
+// leftOut explains the blanks of the table, if it has any.
+func (l LessonReport) leftOut() string {
+	for _, m := range l.Mistakes {
+		if len(m.left) > 0 && m.Ran {
+			return "   blank: not explored"
+		}
+	}
+	return ""
 }
 
 // short leaves out what every specification's name has.
