@@ -54,8 +54,9 @@ func (m *Meter) check(name string, affects ops.Aspect, err error, now time.Time)
 //	"run"       liveness: the run has not ended with an error
 //
 // and then the service's own. Without a group "fetch" takes the place of "group": no authorisation or fetch error stands.
-// A fetch error stands until the partition is fetched again or revoked, or for 30 s since it was last told. A member without
-// partitions, an idle topic and a paused service are healthy.
+// A fetch error stands until the partition is fetched again or its ownership ends, or for 30 s since it was last told; but
+// not just for 30 s if the client does not know where to begin, since it tells that once. A member without partitions, an
+// idle topic and a paused service are healthy.
 func (m *Meter) Health() ops.Health {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -106,5 +107,5 @@ func (m *Meter) wedged() error {
 	if where == nil || time.Duration(now-worst.clock) < m.cfg.StallAfter {
 		return nil
 	}
-	return fmt.Errorf("%s/%d: offset %d has been in work for %v", where.topic, where.partition, worst.offset, time.Duration(now-worst.clock))
+	return fmt.Errorf("%s: offset %d has been in work for %v", where.topicPartition, worst.offset, time.Duration(now-worst.clock))
 }

@@ -35,8 +35,10 @@ type link struct {
 // standing is an error that holds until it is disproved, or is not repeated in time.
 type standing struct {
 	err   error
-	until time.Time
+	until time.Time // zero: it is told once and not repeated
 }
+
+func (s standing) over(now time.Time) bool { return !s.until.IsZero() && now.After(s.until) }
 
 // fetchStands is how long: the client repeats what stands with its metadata, every few seconds.
 const fetchStands = 30 * time.Second
@@ -136,8 +138,8 @@ func (l *link) joined() {
 }
 
 // polled takes note of the errors of a poll, and of partitions that answer again. Ignored, an error looks like an idle
-// topic.
-func (l *link) polled(fetches kgo.Fetches) {
+// topic. Of a partition that is stuck it is told once.
+func (l *link) polled(fetches kgo.Fetches, stuck func(topicPartition) bool) {
 	now := time.Now()
 	var news []kgo.FetchTopicPartition
 	l.mu.Lock()
@@ -155,10 +157,14 @@ func (l *link) polled(fetches kgo.Fetches) {
 		case errors.Is(p.Err, context.Canceled), errors.Is(p.Err, context.DeadlineExceeded), errors.Is(p.Err, kgo.ErrClientClosed):
 		case errors.As(p.Err, &group), errors.As(p.Err, &loss): // the former the hook tells; after the latter it goes on
 		default:
-			if last, known := l.fetches[tp]; !known || now.After(last.until) {
+			if last, known := l.fetches[tp]; !known || last.over(now) {
 				news = append(news, p)
 			}
-			l.fetches[tp] = standing{p.Err, now.Add(fetchStands)}
+			stands := standing{p.Err, now.Add(fetchStands)}
+			if stuck(tp) {
+				stands.until = time.Time{}
+			}
+			l.fetches[tp] = stands
 		}
 	})
 	l.mu.Unlock()
@@ -197,7 +203,7 @@ func (l *link) judge(now time.Time) (broker, group error) {
 	}
 	var failing []topicPartition
 	for tp, f := range l.fetches {
-		if now.After(f.until) {
+		if f.over(now) {
 			delete(l.fetches, tp)
 			continue
 		}
@@ -212,7 +218,7 @@ func (l *link) judge(now time.Time) (broker, group error) {
 		first := slices.MinFunc(failing, func(a, b topicPartition) int {
 			return cmp.Or(cmp.Compare(a.topic, b.topic), cmp.Compare(a.partition, b.partition))
 		})
-		group = fmt.Errorf("fetching %s/%d: %w", first.topic, first.partition, l.fetches[first].err)
+		group = fmt.Errorf("fetching %s: %w", first, l.fetches[first].err)
 	case !l.member && l.name != "":
 		group = errors.New("not a member of the group yet")
 	}

@@ -58,6 +58,8 @@ type Meter struct {
 	table atomic.Pointer[table]
 	ring  ring
 	link  link
+	// placing: Placed is called, so that what is not placed can be told.
+	placing atomic.Bool
 
 	// Locks are taken in this order: mu, those of partitions, then one of failures, alarms, link.
 	mu      sync.Mutex

@@ -3,6 +3,7 @@ package meter_test
 import (
 	"errors"
 	"fmt"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -133,6 +134,146 @@ func TestAWedgedRecordIsNamed(t *testing.T) {
 		m.Ended(rs[0], meter.Dead)
 		require.True(t, m.Health().Live)
 	})
+}
+
+func TestASnapshotIsOneMoments(t *testing.T) {
+	m := meter.New(meter.Config{Group: "g"})
+	m.Assigned(orders)
+	var work sync.WaitGroup
+	for p := range int32(2) {
+		work.Go(func() {
+			for n := range int64(300) {
+				rs := records(p, n*10, n*10+10)
+				m.Polled(fetched(rs))
+				for _, r := range rs {
+					m.Began(r)
+					m.Failed(r, errors.New("no"))
+					m.Retried(r)
+					m.Ended(r, meter.Processed)
+				}
+				if n%100 == 50 {
+					m.Revoked(map[string][]int32{"orders": {p}})
+					m.Assigned(map[string][]int32{"orders": {p}})
+				}
+			}
+		})
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		work.Wait()
+	}()
+	for looking := true; looking; {
+		select {
+		case <-done:
+			looking = false
+		default:
+		}
+		s := m.Stats()
+		m.Health()
+		var failed int64
+		for _, g := range s.Errors {
+			failed += g.Count
+		}
+		require.Zero(t, s.Totals.Unaccounted())
+		require.Equal(t, s.Totals.Processed, s.Latency.Count)
+		require.Equal(t, s.Totals.Failed, failed)
+		if s.Totals.Processed > 4000 {
+			m.ResetStats()
+		}
+	}
+	require.Zero(t, m.Stats().Totals.InFlight)
+}
+
+func TestAResetCountsWhatIsInWork(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := meter.New(meter.Config{Rules: []meter.Rule{meter.DefaultRule("handler_failures")}})
+		rs := records(0, 0, 5)
+		m.Polled(fetched(rs))
+		m.Count("commits", 3)
+		m.Count("commits", -1)
+		require.EqualValues(t, 3, m.Stats().Extra["commits"])
+		m.Failed(rs[0], errors.New("no"))
+		m.Ended(rs[0], meter.Dead)
+		m.Ended(rs[1], meter.Processed)
+		time.Sleep(time.Second)
+
+		m.ResetStats()
+		s := m.Stats()
+		require.Equal(t, ops.Counts{Received: 3, InFlight: 3}, s.Totals)
+		require.Equal(t, ops.Latency{}, s.Latency)
+		require.Empty(t, s.Errors)
+		require.Empty(t, s.Extra)
+		require.Equal(t, s.At, s.Since)
+		require.EqualValues(t, 1, s.Alerts[0].Value) // a fact and no count
+		require.EqualValues(t, 5, s.Partitions[0].Position)
+
+		m.Ended(rs[2], meter.Processed)
+		m.Polled(fetched(rs[4:]))
+		require.Equal(t, ops.Counts{Received: 4, Processed: 1, InFlight: 3, Redelivered: 1}, m.Stats().Totals)
+		require.Equal(t, ops.Latency{Count: 1, Sum: time.Second, P50: time.Second, P95: time.Second, P99: time.Second, Max: time.Second}, m.Stats().Latency)
+	})
+}
+
+func TestPercentilesAreOfTheLatest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := meter.New(meter.Config{})
+		for n, d := range []time.Duration{time.Hour, time.Second} {
+			rs := records(0, int64(n)*4096, int64(n+1)*4096)
+			m.Polled(fetched(rs))
+			time.Sleep(d)
+			for _, r := range rs {
+				m.Ended(r, meter.Processed)
+			}
+		}
+		l := m.Stats().Latency
+		require.Equal(t, []time.Duration{time.Second, time.Second, time.Hour}, []time.Duration{l.P50, l.P99, l.Max})
+		require.EqualValues(t, 8192, l.Count)
+	})
+}
+
+func TestWhereAPartitionStands(t *testing.T) {
+	m := meter.New(meter.Config{Group: "g"})
+	stands := func(committed, position, end, lag int64) {
+		t.Helper()
+		p := m.Stats().Partitions[0]
+		require.Equal(t, []int64{committed, position, end, lag}, []int64{p.Committed, p.Position, p.HighWatermark, p.Lag})
+	}
+	m.Assigned(orders)
+	stands(ops.Unknown, ops.Unknown, ops.Unknown, ops.Unknown)
+	_, err := m.Placed(t.Context(), map[string]map[int32]kgo.Offset{"orders": {0: kgo.NewOffset().At(3), 1: kgo.NewOffset().AtStart()}})
+	require.NoError(t, err)
+	require.Equal(t, ops.Unknown, m.Stats().Partitions[1].Committed)
+	stands(3, 3, ops.Unknown, ops.Unknown)
+	m.Polled(fetched(records(0, 3, 10)))
+	stands(3, 10, 10, 7)
+	m.HighWatermark("orders", 0, 30)
+	m.HighWatermark("orders", 0, 20)
+	stands(3, 10, 30, 27)
+	m.Committed("orders", 0, 10)
+	stands(10, 10, 30, 20)
+	m.Polled(fetched(records(0, 0, 5))) // of a topic that was made anew
+	stands(ops.Unknown, 5, 5, 0)
+	m.Revoked(orders)
+	m.Assigned(orders)
+	stands(ops.Unknown, ops.Unknown, 5, ops.Unknown)
+}
+
+func TestARecordCostsNoAllocation(t *testing.T) {
+	m := meter.New(meter.Config{})
+	rs := records(0, 0, 100)
+	fetches := fetched(rs)
+	polled := testing.AllocsPerRun(100, func() {
+		for _, r := range rs {
+			r.Offset += int64(len(rs))
+		}
+		m.Polled(fetches)
+		for _, r := range rs {
+			m.Began(r)
+			m.Ended(r, meter.Processed)
+		}
+	})
+	require.LessOrEqual(t, polled, 2.0) // of the poll itself
 }
 
 func BenchmarkRecord(b *testing.B) {

@@ -2,9 +2,11 @@ package meter
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -17,6 +19,14 @@ type topicPartition struct {
 	partition int32
 }
 
+// String is "orders/3", or "orders" for all of a topic (kgo's partition -1).
+func (tp topicPartition) String() string {
+	if tp.partition < 0 {
+		return tp.topic
+	}
+	return fmt.Sprintf("%s/%d", tp.topic, tp.partition)
+}
+
 // A partition is what is known of one, owned or not. It outlives ownership, so that an offset which comes back is
 // recognised.
 type partition struct {
@@ -24,6 +34,7 @@ type partition struct {
 	mu sync.Mutex
 	ops.Counts
 	assigned                 bool
+	placed                   atomic.Bool // the client knows where to begin
 	committed, position, end int64
 	seen                     int64 // the offset after the highest that was ever received
 	progress                 int64 // when a record was last done with
@@ -84,6 +95,8 @@ func (m *Meter) assign(p *partition) {
 	defer p.mu.Unlock()
 	p.revoke()
 	p.assigned = true
+	p.placed.Store(false)
+	m.link.forget(p.topicPartition)
 	p.committed, p.position = ops.Unknown, ops.Unknown
 	p.progress = now
 }
@@ -116,7 +129,7 @@ func (p *partition) revoke() {
 // revoked since they were fetched, and the service must not handle them either.
 func (m *Meter) Polled(fetches kgo.Fetches) {
 	now := m.now()
-	m.link.polled(fetches)
+	m.link.polled(fetches, m.stuck)
 	fetches.EachPartition(func(f kgo.FetchTopicPartition) {
 		if len(f.Records) == 0 && f.Err != nil {
 			return
@@ -141,6 +154,12 @@ func (m *Meter) Polled(fetches kgo.Fetches) {
 		}
 		p.received(f.Records, f.HighWatermark, now)
 	})
+}
+
+// stuck tells that the client does not know where a partition begins. Having failed to find out, it does not try again.
+func (m *Meter) stuck(tp topicPartition) bool {
+	p := m.partition(tp.topic, tp.partition)
+	return p != nil && m.placing.Load() && !p.placed.Load()
 }
 
 // received counts records, which are in order of offset.
@@ -260,10 +279,16 @@ func (m *Meter) Ended(r *kgo.Record, o Outcome) {
 // kgo.AdjustFetchOffsetsFn. The client does not tell a commit from a kgo.ConsumeStartOffset at an exact offset; both are
 // taken for a commit.
 func (m *Meter) Placed(_ context.Context, offsets map[string]map[int32]kgo.Offset) (map[string]map[int32]kgo.Offset, error) {
+	const start = -2 // as Kafka numbers the start (-2) and the end (-1); below, there is no place to begin
+	m.placing.Store(true)
 	for topic, numbers := range offsets {
 		for number, offset := range numbers {
-			at := offset.EpochOffset().Offset
-			if p := m.partition(topic, number); p != nil && at >= 0 {
+			p, at := m.partition(topic, number), offset.EpochOffset().Offset
+			if p == nil {
+				continue
+			}
+			p.placed.Store(at >= start)
+			if at >= 0 {
 				p.mu.Lock()
 				p.committed, p.position = at, at
 				p.mu.Unlock()
