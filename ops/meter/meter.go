@@ -36,18 +36,6 @@ type Config struct {
 	Class func(error) string
 }
 
-// Outcome is what became of a record.
-type Outcome uint8
-
-// The outcomes, as [ops.Counts] defines them.
-const (
-	Processed Outcome = iota
-	Filtered
-	Parked
-	Dead
-	Released
-)
-
 // Meter counts what a service does. Its methods are safe for concurrent use and answer from memory at once: no lock is
 // held across anything that takes time. Two partitions that are worked on at once share no lock.
 //
