@@ -20,5 +20,5 @@
 //	}
 //
 // A record is known by its topic, partition and offset, from Polled until it ended or its partition was revoked. What is
-// said of any other is ignored.
+// said of any other is ignored, except that attempts are counted whenever they fail or are repeated.
 package meter
