@@ -3,6 +3,7 @@ package harness
 import (
 	"os"
 	"path/filepath"
+	"slices"
 )
 
 // Dir is a folder that outlives the process: the next life under the same name finds in it what this one had written
@@ -28,9 +29,9 @@ func (p *Process) Dir() string {
 // disk is the newest state of the folder of an earlier life.
 func (w *World) disk(name string) string {
 	w.mu.Lock()
-	defer w.mu.Unlock()
-	for i := len(w.processes) - 1; i >= 0; i-- {
-		p := w.processes[i]
+	processes := slices.Clone(w.processes) // a process's lock is never taken under the world's
+	w.mu.Unlock()
+	for _, p := range slices.Backward(processes) {
 		p.mu.Lock()
 		dir := p.dir
 		p.mu.Unlock()
@@ -49,7 +50,9 @@ func (p *Process) snapshotDir() {
 		return
 	}
 	frozen := filepath.Join(filepath.Dir(p.dir), filepath.Base(p.dir)+"-at-crash")
-	if err := os.CopyFS(frozen, os.DirFS(p.dir)); err == nil {
-		p.dir = frozen
+	if err := os.CopyFS(frozen, os.DirFS(p.dir)); err != nil {
+		p.w.Errorf("the disk of %s could not be kept as it was at its crash, so what its next life finds there would prove nothing: %v", p.Name, err)
+		return
 	}
+	p.dir = frozen
 }

@@ -156,21 +156,17 @@ func (p *Process) requested(req kmsg.Request) {
 	case *kmsg.JoinGroupRequest:
 		group = req.Group
 		m := p.member(group)
-		m.session = time.Duration(req.SessionTimeoutMillis) * time.Millisecond
-		m.joining = req.MemberID
+		joining, _ := wire.Join(req) // a subscription that cannot be read owns nothing
+		m.session, m.joining = joining.SessionTimeout, req.MemberID
 		m.name(req.InstanceID)
-		gaveUp = m.keep(claimedOwned(req))
+		gaveUp = m.keep(p.w.partitions(joining.Owned))
 	case *kmsg.ConsumerGroupHeartbeatRequest:
 		group = req.Group
 		m := p.member(group)
 		m.session = newGroupSession
 		m.name(req.InstanceID)
-		if req.Topics != nil {
-			var owned []TopicPartition
-			for _, t := range req.Topics {
-				owned = appendPartitions(owned, p.w.topicByID(t.TopicID), t.Partitions)
-			}
-			gaveUp = m.keep(owned)
+		if owned, ok := wire.HeartbeatOwned(req); ok {
+			gaveUp = m.keep(p.w.partitions(owned))
 		}
 	case *kmsg.ShareGroupHeartbeatRequest:
 		group = req.GroupID
@@ -206,25 +202,15 @@ func (m *membership) keep(owned []TopicPartition) (gaveUp []TopicPartition) {
 	return gaveUp
 }
 
-// claimedOwned are the partitions that a joining member says it still owns. One that does not say owns nothing.
-func claimedOwned(req *kmsg.JoinGroupRequest) (owned []TopicPartition) {
-	for _, protocol := range req.Protocols {
-		var meta kmsg.ConsumerMemberMetadata
-		if meta.ReadFrom(protocol.Metadata) != nil {
-			continue
-		}
-		for _, t := range meta.OwnedPartitions {
-			owned = appendPartitions(owned, t.Topic, t.Partitions)
+// partitions are those that the wire speaks of, by the name of their topic.
+func (w *World) partitions(of []wire.Partitions) (out []TopicPartition) {
+	for _, t := range of {
+		topic := w.topicOf(t.Topic, t.TopicID)
+		for _, p := range t.Partitions {
+			out = append(out, TopicPartition{topic, p})
 		}
 	}
-	return owned
-}
-
-func appendPartitions(to []TopicPartition, topic string, partitions []int32) []TopicPartition {
-	for _, p := range partitions {
-		to = append(to, TopicPartition{topic, p})
-	}
-	return to
+	return out
 }
 
 // replied journals what the broker's reply says was done.

@@ -8,6 +8,8 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/kafka-katas/kafka-katas/harness/internal/wire"
 )
 
 func (p *Process) repliedGroup(req kmsg.Request, resp kmsg.Response) {
@@ -33,15 +35,11 @@ func (p *Process) repliedGroup(req kmsg.Request, resp kmsg.Response) {
 			return
 		}
 		p.beat(group)
-		var assigned kmsg.ConsumerMemberAssignment
-		if assigned.ReadFrom(resp.MemberAssignment) != nil {
+		assigned, err := wire.Assigned(resp)
+		if err != nil {
 			return
 		}
-		var owned []TopicPartition
-		for _, t := range assigned.Topics {
-			owned = appendPartitions(owned, t.Topic, t.Partitions)
-		}
-		p.assigned(group, owned)
+		p.assigned(group, p.w.partitions(assigned))
 	case *kmsg.HeartbeatResponse:
 		switch resp.ErrorCode {
 		case 0:
@@ -81,14 +79,9 @@ func (p *Process) repliedGroupHeartbeat(req *kmsg.ConsumerGroupHeartbeatRequest,
 	}
 	p.beat(req.Group)
 	p.joined(req.Group, resp.MemberEpoch)
-	if resp.Assignment == nil {
-		return
+	if assigned, ok := wire.HeartbeatAssigned(resp); ok {
+		p.assigned(req.Group, p.w.partitions(assigned))
 	}
-	var owned []TopicPartition
-	for _, t := range resp.Assignment.Topics {
-		owned = appendPartitions(owned, p.w.topicByID(t.TopicID), t.Partitions)
-	}
-	p.assigned(req.Group, owned)
 }
 
 func (p *Process) joined(group string, generation int32) {
