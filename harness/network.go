@@ -4,7 +4,9 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"os"
 	"sync"
+	"syscall"
 
 	"github.com/kafka-katas/kafka-katas/harness/internal/wire"
 )
@@ -34,10 +36,10 @@ func (p *Process) plug(ctx context.Context, network, address string, kafka bool,
 	dead, healed := p.dead, p.healed
 	p.mu.Unlock()
 	if dead {
-		return nil, errCrashed
+		return nil, refused(address, errCrashed.Error())
 	}
 	if kafka && p.w.outage() {
-		return nil, fmt.Errorf("dial %s: connection refused (Kafka is down)", address)
+		return nil, refused(address, "Kafka is down")
 	}
 	if healed != nil {
 		select { // a SYN that nobody answers
@@ -45,7 +47,7 @@ func (p *Process) plug(ctx context.Context, network, address string, kafka bool,
 		case <-ctx.Done():
 			return nil, ctx.Err()
 		case <-p.gone.Done():
-			return nil, errCrashed
+			return nil, refused(address, errCrashed.Error())
 		}
 	}
 	conn, err := dial(ctx, network, address)
@@ -58,11 +60,22 @@ func (p *Process) plug(ctx context.Context, network, address string, kafka bool,
 	defer p.mu.Unlock()
 	if p.dead || p.healed != nil {
 		go conn.Close()
-		return nil, errCrashed
+		return nil, refused(address, errCrashed.Error())
 	}
 	p.cables[c] = struct{}{}
 	return c, nil
 }
+
+// refused is what a dial gets from a machine that has nobody listening. It is the error that the net package returns:
+// clients know it, back off and try again. Of one that they do not know some make an endless loop.
+func refused(address, why string) error {
+	return &net.OpError{Op: "dial", Net: "tcp", Addr: addr(address), Err: fmt.Errorf("%w (%s)", os.NewSyscallError("connect", syscall.ECONNREFUSED), why)}
+}
+
+type addr string
+
+func (addr) Network() string  { return "tcp" }
+func (a addr) String() string { return string(a) }
 
 func (p *Process) unplug(c *cable) {
 	p.mu.Lock()
@@ -154,9 +167,9 @@ func (h *hostTable) dial(ctx context.Context, network, address string) (net.Conn
 	h.mu.Unlock()
 	switch {
 	case !ok && who != "":
-		return nil, fmt.Errorf("dial %s: connection refused (%s does not listen there any more)", address, who)
+		return nil, refused(address, who+" does not listen there any more")
 	case !ok:
-		return nil, fmt.Errorf("dial %s: connection refused (nobody listens there in this story)", address)
+		return nil, refused(address, "nobody listens there in this story")
 	}
 	return h.backend.dial(ctx, network, at)
 }
