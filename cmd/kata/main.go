@@ -48,13 +48,28 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 // newRoot is the tool without a command. A command is one file, and one line here.
 func newRoot() *cobra.Command {
 	root := &cobra.Command{
-		Use:           "kata",
-		Short:         "Kafka Katas: learn resilient messaging by making failing specifications pass",
-		Long:          "The tool of Kafka Katas.\n\nExit codes: 0 all is well, 1 something is red, 2 a wrong call or environment.",
-		Example:       "  go test ./katas/lesson07/...      run a kata\n  go tool kata check                prove that the course itself is right",
+		Use:   "kata",
+		Short: "Kafka Katas: learn resilient messaging by making failing specifications pass",
+		Long: `The tool of Kafka Katas. Everything works from plain "go test" too.
+
+Exit codes: 0 all is well, 1 something is red, 2 a wrong call or environment.`,
+		Example: `  go tool kata next                 what to do now
+  go tool kata test                 run it
+  go tool kata hint                 when you are stuck
+  go tool kata doctor               when nothing works
+  go tool kata check                prove that the course itself is right`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
-	root.AddCommand(newCheck(), newHint(), newVersion())
+	root.AddGroup(&cobra.Group{ID: "learn", Title: "Learn:"}, &cobra.Group{ID: "course", Title: "The course itself:"})
+	for _, c := range []*cobra.Command{
+		newList(), newNext(), newTest(), newHint(), newExplain(), newDebrief(), newDiff(), newReport(), newReplay(), newReset(), newDoctor(),
+	} {
+		c.GroupID = "learn"
+		root.AddCommand(c)
+	}
+	check := newCheck()
+	check.GroupID = "course"
+	root.AddCommand(check, newVersion())
 	return root
 }

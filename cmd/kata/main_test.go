@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+	"github.com/spf13/cobra"
 )
 
 func TestMain(m *testing.M) {
@@ -52,4 +53,18 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 	if code != args[0] {
 		ts.Fatalf("%s exited with %s, not %s", strings.Join(args[1:], " "), code, args[0])
 	}
+}
+
+// Whoever looks for help finds what a command is for, and a call to copy.
+func TestEveryCommandHasHelpWithAnExample(t *testing.T) {
+	var walk func(c *cobra.Command)
+	walk = func(c *cobra.Command) {
+		if c.Name() != "completion" && c.Name() != "help" && c.Name() != "version" && (c.Example == "" || c.Short == "" || c.Long == "") {
+			t.Errorf("%s lacks a description or an example", c.CommandPath())
+		}
+		for _, sub := range c.Commands() {
+			walk(sub)
+		}
+	}
+	walk(newRoot())
 }

@@ -1,0 +1,231 @@
+// Package doctor looks at the machine that the course is to run on, and says what is wrong with it and which command
+// mends it.
+package doctor
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"go/version"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+
+	"golang.org/x/mod/modfile"
+)
+
+// A State is how a finding is to be taken.
+type State string
+
+// States.
+const (
+	Fine State = "ok"   // nothing to do
+	Note State = "note" // the course works, and something is missing that is nice to have
+	Bad  State = "bad"  // the course does not work like this
+)
+
+// A Finding is the result of one look.
+type Finding struct {
+	State State  `json:"state"`
+	What  string `json:"what"`
+	Mend  string `json:"mend,omitempty"` // the command, or what to do
+}
+
+// Examine looks at everything. It changes nothing.
+func Examine(ctx context.Context, root string) []Finding {
+	e := &exam{ctx: ctx, root: root}
+	out := []Finding{e.goCommand()}
+	if out[0].State == Bad {
+		return out
+	}
+	e.goEnv()
+	return append(out, e.flags(), e.modules(), e.race(), e.editor(), e.git(), e.place(), e.cluster())
+}
+
+// Print writes the findings and returns whether the course can run.
+func Print(w io.Writer, all []Finding) (ok bool, err error) {
+	var b bytes.Buffer
+	ok = true
+	for _, f := range all {
+		fmt.Fprintf(&b, "%-5s %s\n", f.State, f.What)
+		if f.Mend != "" {
+			fmt.Fprintf(&b, "      mend: %s\n", f.Mend)
+		}
+		ok = ok && f.State != Bad
+	}
+	_, err = w.Write(b.Bytes())
+	return ok, err
+}
+
+type exam struct {
+	ctx  context.Context
+	root string
+	env  map[string]string
+}
+
+func (e *exam) command(name string, args ...string) (string, error) {
+	cmd := exec.CommandContext(e.ctx, name, args...)
+	cmd.Dir = e.root
+	var out, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &stderr
+	err := cmd.Run()
+	if err != nil {
+		return strings.TrimSpace(stderr.String()), err
+	}
+	return strings.TrimSpace(out.String()), nil
+}
+
+func (e *exam) goCommand() Finding {
+	if _, err := exec.LookPath("go"); err != nil {
+		return Finding{Bad, "there is no go command in PATH", "install Go, https://go.dev/dl, and open a new terminal"}
+	}
+	text, err := os.ReadFile(filepath.Join(e.root, "go.mod"))
+	if err != nil {
+		return Finding{Bad, err.Error(), "run this in a clone of the course"}
+	}
+	mod, err := modfile.ParseLax("go.mod", text, nil)
+	if err != nil {
+		return Finding{Bad, err.Error(), "git checkout go.mod"}
+	}
+	has, err := e.command("go", "env", "GOVERSION")
+	if err != nil {
+		return Finding{Bad, "the go command does not run: " + has, "go install golang.org/dl/go1.26.0@latest && go1.26.0 download, or https://go.dev/dl"}
+	}
+	return Version(has, mod.Go)
+}
+
+// Version compares the Go that there is with what go.mod asks for.
+func Version(has string, wants *modfile.Go) Finding {
+	if wants != nil && version.Compare(has, "go"+wants.Version) < 0 {
+		return Finding{Bad, fmt.Sprintf("Go is %s, and the course needs %s", has, wants.Version), "go env -u GOTOOLCHAIN, which lets go fetch it; or https://go.dev/dl"}
+	}
+	return Finding{State: Fine, What: fmt.Sprintf("Go is %s on %s/%s", has, runtime.GOOS, runtime.GOARCH)}
+}
+
+func (e *exam) goEnv() {
+	e.env = map[string]string{}
+	if text, err := e.command("go", "env", "-json", "GOFLAGS", "GOMODCACHE", "GOCACHE", "CGO_ENABLED", "CC", "GOWORK"); err == nil {
+		_ = json.Unmarshal([]byte(text), &e.env)
+	}
+}
+
+func (e *exam) flags() Finding {
+	switch flags := e.env["GOFLAGS"]; {
+	case strings.Contains(flags, "-overlay"):
+		return Finding{Bad, "GOFLAGS has -overlay, which breaks gopls and the judge", "go env -u GOFLAGS"}
+	case strings.Contains(flags, "-mod=vendor"):
+		return Finding{Bad, "GOFLAGS has -mod=vendor, and there is no vendor folder", "go env -u GOFLAGS"}
+	}
+	if w := e.env["GOWORK"]; w != "" && w != "off" {
+		return Finding{Note, "a workspace is in use, " + w + ": it may choose other versions", "GOWORK=off, or move the clone out of it"}
+	}
+	return Finding{State: Fine, What: "GOFLAGS and GOWORK leave the course alone"}
+}
+
+// modules lists what a lesson is built from, which fails for whatever is not in the module cache and cannot be fetched.
+func (e *exam) modules() Finding {
+	out, err := e.command("go", "list", "-deps", "-test", "-tags=synctests", "./katas/...", "./harness")
+	if err != nil {
+		lines := strings.Split(out, "\n")
+		if strings.Contains(out, "checksum mismatch") {
+			return Finding{Bad, "the module cache is damaged: " + lines[0], "go clean -modcache && go mod download"}
+		}
+		return Finding{Bad, "the lessons' packages cannot be loaded: " + lines[0], "go mod download (behind a firewall: set GOPROXY first)"}
+	}
+	if dir := e.env["GOCACHE"]; dir != "" {
+		if err := writable(dir); err != nil {
+			return Finding{Bad, "the build cache cannot be written: " + err.Error(), "export GOCACHE=$HOME/.cache/go-build, or mend the permissions of " + dir}
+		}
+	}
+	return Finding{State: Fine, What: fmt.Sprintf("the %d packages that lessons are built from are there", len(strings.Fields(out)))}
+}
+
+func writable(dir string) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	f, err := os.CreateTemp(dir, ".kata-*")
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Close(), os.Remove(f.Name()))
+}
+
+func (e *exam) race() Finding {
+	const what = "the race detector does not work here: "
+	mend := "install a C compiler (Debian: apt install gcc, macOS: xcode-select --install); all but -race works without"
+	if e.env["CGO_ENABLED"] == "0" {
+		return Finding{Note, what + "CGO_ENABLED is 0", "go env -u CGO_ENABLED; " + mend}
+	}
+	cc := strings.Fields(e.env["CC"])
+	if len(cc) == 0 {
+		return Finding{Note, what + "there is no C compiler", mend}
+	}
+	if _, err := exec.LookPath(cc[0]); err != nil {
+		return Finding{Note, what + "there is no " + cc[0], mend}
+	}
+	return Finding{State: Fine, What: "the race detector has its C compiler, " + cc[0]}
+}
+
+// editor looks for the build tag in the settings of editors that keep them in the clone.
+func (e *exam) editor() Finding {
+	found := ""
+	for _, s := range []struct{ name, file string }{
+		{"VS Code", ".vscode/settings.json"}, {"Helix", ".helix/languages.toml"}, {"Zed", ".zed/settings.json"},
+		{"Neovim", ".nvim.lua"}, {"GoLand", ".idea/workspace.xml"},
+	} {
+		text, err := os.ReadFile(filepath.Join(e.root, filepath.FromSlash(s.file)))
+		if err != nil {
+			continue
+		}
+		if !bytes.Contains(text, []byte("synctests")) {
+			mend := "CONTRIBUTING.md, \"Editors\", has the lines for " + s.name
+			if s.name == "VS Code" {
+				mend = "git checkout .vscode/settings.json"
+			}
+			return Finding{Note, fmt.Sprintf("%s does not set the build tag synctests: its debugger will see a program that is not run", s.file), mend}
+		}
+		found = s.name
+	}
+	if found == "" {
+		return Finding{Note, "no editor's settings here set the build tag synctests", "CONTRIBUTING.md, \"Editors\", has the lines for yours"}
+	}
+	return Finding{State: Fine, What: found + " sets the build tag synctests"}
+}
+
+func (e *exam) git() Finding {
+	if _, err := exec.LookPath("git"); err != nil {
+		return Finding{Note, "there is no git command: kata reset cannot find the stubs", "install git"}
+	}
+	if out, err := e.command("git", "rev-parse", "--is-shallow-repository"); err != nil {
+		return Finding{Note, "this folder is no git clone: kata reset cannot find the stubs", "clone the course by git"}
+	} else if out == "true" {
+		return Finding{Note, "the clone is shallow; kata reset needs the commit that brought the stubs", "git fetch --unshallow"}
+	}
+	if _, err := e.command("git", "check-ignore", "-q", ".katas/progress.json"); err != nil {
+		return Finding{Note, "git does not ignore .katas/, where progress is kept", "echo /.katas/ >> .gitignore"}
+	}
+	return Finding{State: Fine, What: "git is there, and ignores .katas/"}
+}
+
+func (e *exam) place() Finding {
+	if err := writable(filepath.Join(e.root, ".katas")); err != nil {
+		return Finding{Note, "progress cannot be kept: " + err.Error(), "mend the permissions of " + filepath.Join(e.root, ".katas")}
+	}
+	if runtime.GOOS == "linux" && strings.HasPrefix(e.root, "/mnt/") && os.Getenv("WSL_DISTRO_NAME") != "" {
+		return Finding{Note, "the clone is on a Windows disk: building is slow, and kata watch must look at the files again and again", "clone into your Linux home"}
+	}
+	return Finding{State: Fine, What: "progress is kept in " + filepath.Join(e.root, ".katas")}
+}
+
+func (e *exam) cluster() Finding {
+	if b := os.Getenv("KAFKA_BROKERS"); b != "" {
+		return Finding{Note, "KAFKA_BROKERS is set: stories are told on " + b + ", in real time", "unset KAFKA_BROKERS"}
+	}
+	return Finding{State: Fine, What: "stories are told on the Kafka in memory"}
+}

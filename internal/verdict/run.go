@@ -1,0 +1,119 @@
+package verdict
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/kafka-katas/kafka-katas/internal/lesson"
+)
+
+// Tag is the build tag under which virtual time works with the client (CONTRIBUTING.md says why).
+const Tag = "synctests"
+
+// Quick is how the tool builds what it only runs: nothing inlined, nothing for a debugger, no vet.
+var Quick = []string{"-tags=" + Tag, "-gcflags=-l", "-ldflags=-s -w", "-vet=off"}
+
+// A Request says what to run.
+type Request struct {
+	Lesson  *lesson.Lesson
+	Step    int      // 0 for all
+	Test    string   // one specification, "" for all
+	All     bool     // do not stop at the first red step
+	Reports string   // where the timelines of red stories go as HTML; "" for none
+	Env     []string // further environment
+	Args    []string // further arguments of go test
+	OnTest  func(name string)
+}
+
+// ErrCommand is an error of the go command itself: nothing was judged.
+var ErrCommand = errors.New("the go command could not run the tests")
+
+// Run runs the specifications. A red one is no error. When ctx ends, everything that was started has ended too when
+// Run returns, and the verdict is Cancelled.
+func Run(ctx context.Context, q Request) (*Verdict, error) {
+	begin := time.Now()
+	args := append([]string{"test", "-json"}, Quick...)
+	switch {
+	case q.Test != "":
+		args = append(args, "-run", "^"+q.Test+"$")
+	case q.Step > 0:
+		args = append(args, "-run", fmt.Sprintf("^TestStep%02d_", q.Step))
+	}
+	args = append(append(args, q.Args...), q.Lesson.Pattern())
+	cmd := exec.CommandContext(ctx, "go", args...)
+	cmd.Dir = q.Lesson.Root
+	cmd.Env = environment(q)
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	cmd.WaitDelay = 2 * time.Second
+	alone(cmd)
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := cmd.Start(); err != nil {
+		if errors.Is(err, exec.ErrNotFound) {
+			return nil, fmt.Errorf("there is no go command in PATH: install Go (https://go.dev/dl) or mend PATH")
+		}
+		return nil, err
+	}
+	r := newReading()
+	stray := r.read(out, q.OnTest)
+	err = cmd.Wait()
+	if ctx.Err() != nil {
+		endAll(cmd)
+		return &Verdict{Lesson: q.Lesson.Name, Colour: Cancelled, Took: time.Since(begin)}, nil
+	}
+	if err != nil && !r.failed {
+		return nil, fmt.Errorf("%w: %v\n%s", ErrCommand, err, strings.TrimSpace(stderr.String()+stray))
+	}
+	v := r.verdict(q.Lesson.Name)
+	v.Took = time.Since(begin)
+	return v, nil
+}
+
+func environment(q Request) []string {
+	env := slices.DeleteFunc(os.Environ(), func(v string) bool {
+		return strings.HasPrefix(v, "KATA_REPORT=") && q.Reports != ""
+	})
+	if q.Reports != "" {
+		env = append(env, "KATA_REPORT="+q.Reports)
+	}
+	if q.All {
+		env = append(env, "KATA_ALL=1")
+	}
+	return append(env, q.Env...)
+}
+
+// read takes in the lines of go test -json, and returns those that are none.
+func (r *reading) read(in io.Reader, onTest func(string)) string {
+	var stray strings.Builder
+	lines := bufio.NewReader(in)
+	for {
+		line, err := lines.ReadBytes('\n')
+		var e event
+		if len(line) > 0 {
+			if json.Unmarshal(line, &e) == nil && e.Action != "" {
+				r.add(e)
+				if e.Action == "run" && onTest != nil {
+					onTest(e.Test)
+				}
+			} else {
+				stray.Write(line)
+			}
+		}
+		if err != nil {
+			return stray.String()
+		}
+	}
+}
