@@ -13,7 +13,8 @@ import (
 // An importLaw says what the files under a directory may not import, and why. Each carries its reason, because a
 // prohibition without one is worked around.
 type importLaw struct {
-	dir     string // relative to the root, with slashes
+	dir     string // relative to the root, with slashes; * stands for any name
+	but     string // a directory in it for which it does not hold
 	tests   bool   // whether it holds for _test.go files too
 	forbids func(path string) bool
 	reason  string
@@ -31,23 +32,29 @@ func importLaws(module string) []importLaw {
 		}
 	}
 	return []importLaw{
-		{"harness", true, under("katas", "solutions", "internal/judge", "cmd"),
+		{"harness", "", true, under("katas", "solutions", "internal/judge", "cmd"),
 			"the harness must not know the answers: engineers take it home without the course"},
-		{"ops", true, under("katas", "solutions", "harness", "internal/judge", "cmd"),
+		{"ops", "", true, under("katas", "solutions", "harness", "internal/judge", "cmd"),
 			"ops goes to production with the learner's code, so it carries no test code and no answers"},
-		{"shop", true, under("katas", "solutions", "harness", "internal/judge", "cmd"),
+		{"shop", "", true, under("katas", "solutions", "harness", "internal/judge", "cmd"),
 			"the shop's types are shared by all answers, so they know none of them"},
-		{"katas", true, under("solutions", "internal/judge", "cmd"),
+		{"katas", "", true, under("solutions", "internal/judge", "cmd"),
 			"a kata that imports an answer gives it away"},
-		{"katas", false, func(path string) bool { return !forAnswers(module, path) },
+		{"katas", "", false, func(path string) bool { return !forAnswers(module, path) },
 			"katas speak plain kgo, so that what is learnt works on Monday; the harness belongs in _test.go"},
-		{"solutions", true, under("katas", "internal/judge", "cmd"),
+		{"solutions", "", true, under("katas", "internal/judge", "cmd"),
 			"a solution stands alone: the judge lays the specs onto it"},
-		{"solutions", false, func(path string) bool { return !forAnswers(module, path) },
+		{"solutions", "solutions/*/serve", false, func(path string) bool { return !forAnswers(module, path) },
 			"a solution uses what the learner may use, and no more"},
-		{"internal/judge", false, under("katas", "solutions"),
+		{"solutions/*/serve", "", true, func(path string) bool {
+			return !forAnswers(module, path) && !under("internal/service", "solutions")(path)
+		},
+			"a service's main joins its solution to internal/service; what else it takes to run one belongs there, once"},
+		{"internal/service", "", true, under("katas", "solutions", "harness", "internal/judge", "cmd"),
+			"it runs any lesson's service, so it knows none"},
+		{"internal/judge", "", false, under("katas", "solutions"),
 			"the judge runs the lessons as the learner does, by the go command"},
-		{"cmd", true, under("katas", "solutions"),
+		{"cmd", "", true, under("katas", "solutions"),
 			"a lesson that does not compile must not take the tool away from the learner"},
 	}
 }
@@ -78,15 +85,20 @@ func forAnswers(module, path string) bool {
 func Imports(root, module string) ([]string, error) {
 	var out []string
 	for _, law := range importLaws(module) {
-		top := filepath.Join(root, filepath.FromSlash(law.dir))
-		if !fileExists(top) {
-			continue
+		tops, err := filepath.Glob(filepath.Join(root, filepath.FromSlash(law.dir)))
+		if err != nil {
+			return nil, err
 		}
-		err := filepath.WalkDir(top, func(file string, d fs.DirEntry, err error) error {
+		but := filepath.Join(root, filepath.FromSlash(law.but))
+		check := func(file string, d fs.DirEntry, err error) error {
+			if err != nil {
+				return err
+			}
+			exempt, err := filepath.Match(but, file)
 			switch {
 			case err != nil:
 				return err
-			case d.IsDir() && d.Name() == "testdata":
+			case d.IsDir() && (d.Name() == "testdata" || exempt && law.but != ""):
 				return fs.SkipDir
 			case d.IsDir() || !strings.HasSuffix(file, ".go") || isTest(file) && !law.tests:
 				return nil
@@ -104,9 +116,11 @@ func Imports(root, module string) ([]string, error) {
 				}
 			}
 			return nil
-		})
-		if err != nil {
-			return nil, err
+		}
+		for _, top := range tops {
+			if err := filepath.WalkDir(top, check); err != nil {
+				return nil, err
+			}
 		}
 	}
 	return out, nil

@@ -26,5 +26,9 @@ func TestABrokenImportLawIsSaidWithItsReason(t *testing.T) {
 		"katas/lesson01/spec_test.go:5 imports example.test/course/solutions/lesson01: a kata that imports an answer gives it away",
 		"katas/lesson01/consumer.go:6 imports example.test/course/harness: katas speak plain kgo, so that what is learnt works on Monday; the harness belongs in _test.go",
 		"katas/lesson01/consumer.go:8 imports github.com/twmb/franz-go/pkg/kfake: katas speak plain kgo, so that what is learnt works on Monday; the harness belongs in _test.go",
+		"solutions/lesson01/consumer.go:4 imports example.test/course/internal/service: a solution uses what the learner may use, and no more",
+		"solutions/lesson01/serve/main.go:4 imports example.test/course/harness: a service's main joins its solution to internal/service; what else it takes to run one belongs there, once",
+		"solutions/lesson01/serve/main.go:7 imports github.com/twmb/franz-go/pkg/kfake: a service's main joins its solution to internal/service; what else it takes to run one belongs there, once",
+		"internal/service/main.go:5 imports example.test/course/solutions/lesson01: it runs any lesson's service, so it knows none",
 	}, broken)
 }

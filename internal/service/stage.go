@@ -1,0 +1,92 @@
+package service
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/kafka-katas/kafka-katas/ops"
+)
+
+// Service is what a lesson's New returns. With [ops.Controls] too it can be paused over HTTP.
+type Service interface {
+	ops.Source
+	// Run works until ctx ends.
+	Run(ctx context.Context) error
+}
+
+// Stage is what a lesson finds when its service is put up.
+type Stage struct {
+	ctx     context.Context
+	options options
+	kafka   *kafka
+	mux     *http.ServeMux
+	traffic []traffic
+	also    []task
+	notes   []string // "what it does", "curl …"
+	errs    []error
+}
+
+type task struct {
+	name string
+	run  func(ctx context.Context) error
+}
+
+// Opts are the options of a client of this cluster.
+func (s *Stage) Opts(more ...kgo.Opt) []kgo.Opt { return append(s.kafka.opts(), more...) }
+
+// Topics makes those of the topics that are missing.
+func (s *Stage) Topics(partitions int32, names ...string) {
+	s.errs = append(s.errs, s.kafka.create(s.ctx, partitions, nil, names...))
+}
+
+// CompactedTopics are topics that keep the latest record of each key.
+func (s *Stage) CompactedTopics(partitions int32, names ...string) {
+	compact := "compact"
+	s.errs = append(s.errs, s.kafka.create(s.ctx, partitions, map[string]*string{"cleanup.policy": &compact}, names...))
+}
+
+// Traffic produces what next returns, at the rate that was asked for, all the time. bad says that this record is to be a
+// bad one; what that means is the lesson's. Whatever next leaves to chance it takes from r, so that a seed repeats it.
+func (s *Stage) Traffic(topic string, next func(r *rand.Rand, bad bool) *kgo.Record) {
+	report := &complaint{what: "a record of the traffic was not produced"}
+	s.Steadily("records to "+topic, func(_ context.Context, r *rand.Rand, bad bool) {
+		record := next(r, bad)
+		if record.Topic == "" {
+			record.Topic = topic
+		}
+		// TryProduce: while Kafka is away the traffic is lost, and not a memory that grows.
+		s.kafka.client.TryProduce(context.WithoutCancel(s.ctx), record, func(_ *kgo.Record, err error) { report.about(err) })
+	})
+}
+
+// Steadily calls do at the rate that was asked for. A do that takes long slows the traffic down.
+func (s *Stage) Steadily(what string, do func(ctx context.Context, r *rand.Rand, bad bool)) {
+	source := rand.New(rand.NewPCG(s.options.seed, uint64(len(s.traffic))))
+	s.traffic = append(s.traffic, traffic{what: what, rate: s.options.rate, bad: s.options.bad, source: source, do: do})
+}
+
+// Also runs beside the service, from before its start until after its end. An error ends everything.
+func (s *Stage) Also(name string, run func(ctx context.Context) error) {
+	s.also = append(s.also, task{name, run})
+}
+
+// Handle answers on a path of its own, beside /stats and the others.
+func (s *Stage) Handle(pattern string, h http.Handler) { s.mux.Handle(pattern, h) }
+
+// Note is a line for whoever watches: a thing to try. Every %s in it is the address of the HTTP pages.
+func (s *Stage) Note(format string) { s.notes = append(s.notes, format) }
+
+func (s *Stage) describe() string {
+	if s.options.rate == 0 || len(s.traffic) == 0 {
+		return "none"
+	}
+	out := ""
+	for _, t := range s.traffic {
+		out += fmt.Sprintf("%g %s a second, ", t.rate, t.what)
+	}
+	return out + fmt.Sprintf("%g %% of them bad, seed %d", s.options.bad*100, s.options.seed)
+}

@@ -1,0 +1,63 @@
+package service
+
+import (
+	"context"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"time"
+)
+
+// traffic is something that happens steadily.
+type traffic struct {
+	what   string
+	rate   float64 // a second
+	bad    float64 // which share is bad
+	source *rand.Rand
+	do     func(ctx context.Context, r *rand.Rand, bad bool)
+}
+
+// beat is how often what is due is done.
+const beat = 10 * time.Millisecond
+
+// run goes on until ctx ends.
+func (t traffic) run(ctx context.Context) {
+	if t.rate == 0 {
+		return
+	}
+	interval := max(beat, time.Duration(float64(time.Second)/t.rate))
+	ticker := time.NewTicker(interval)
+	defer ticker.Stop()
+	due := 0.0
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		// Beats that were missed stay missed: a machine that slept does not wake up to a flood.
+		for due += t.rate * interval.Seconds(); due >= 1-1e-6 && ctx.Err() == nil; due-- {
+			t.do(ctx, t.source, t.source.Float64() < t.bad)
+		}
+	}
+}
+
+// complaint logs the first failure of a row, and that it is over.
+type complaint struct {
+	what    string
+	mu      sync.Mutex
+	failing bool
+}
+
+func (c *complaint) about(err error) {
+	c.mu.Lock()
+	changed := c.failing != (err != nil)
+	c.failing = err != nil
+	c.mu.Unlock()
+	switch {
+	case changed && err != nil:
+		slog.Warn(c.what, "error", err)
+	case changed:
+		slog.Info("no longer: " + c.what)
+	}
+}
