@@ -38,6 +38,14 @@ Ctrl-C stops it cleanly, a second one kills it.
 Exit codes: 0 stopped as asked, 1 the service failed or its code does not compile, 2 it could not be started.`,
 		Example: "  go tool kata serve 07\n  go tool kata serve 07 --mine --rate 200 --bad 0\n  KAFKA_BROKERS=localhost:9092 go tool kata serve 07",
 		Args:    cobra.MaximumNArgs(1),
+		ValidArgsFunction: func(*cobra.Command, []string, string) ([]cobra.Completion, cobra.ShellCompDirective) {
+			root, err := judge.FindRoot(".")
+			if err != nil {
+				return nil, cobra.ShellCompDirectiveNoFileComp
+			}
+			there, _ := services(root)
+			return there, cobra.ShellCompDirectiveNoFileComp
+		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			root, err := judge.FindRoot(".")
 			if err != nil {
@@ -67,15 +75,21 @@ Exit codes: 0 stopped as asked, 1 the service failed or its code does not compil
 	return cmd
 }
 
-// served is the lesson that was asked for, or the first.
-func served(root string, args []string) (string, error) {
+// services are the lessons that can be served.
+func services(root string) ([]string, error) {
 	mains, err := filepath.Glob(filepath.Join(root, "solutions", "lesson*", "serve", "main.go"))
-	if err != nil {
-		return "", err
-	}
 	var there []string
 	for _, m := range mains {
 		there = append(there, filepath.Base(filepath.Dir(filepath.Dir(m))))
+	}
+	return there, err
+}
+
+// served is the lesson that was asked for, or the first.
+func served(root string, args []string) (string, error) {
+	there, err := services(root)
+	if err != nil {
+		return "", err
 	}
 	if len(there) == 0 {
 		return "", errors.New("no lesson of this course can be served: there is no solutions/lessonNN/serve")
