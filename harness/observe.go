@@ -85,6 +85,7 @@ func (o *observer) Reply(f *wire.Frame, resp kmsg.Response) wire.Verdict {
 	if p.isDead() {
 		return p.overheard(f, resp, flying.sent)
 	}
+	p.awaken(Request(f.Key))
 	pass := wire.Pass()
 	if resp != nil {
 		if p.w.backend.mend(f.Request, resp) {

@@ -62,6 +62,7 @@ type Process struct {
 	heard     chan struct{}          // one of the last replies to a crashed process has come
 	lingered  chan struct{}          // closed when no more are awaited; nil if it did not crash in the middle of work
 	made      []*kgo.Client
+	awakening bool
 	dir       string
 
 	restartAfter time.Duration // after a crash; 0 is never
