@@ -1,0 +1,555 @@
+package lesson13
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/kafka-katas/kafka-katas/ops"
+	"github.com/kafka-katas/kafka-katas/ops/meter"
+)
+
+// What a request can come to, beside a reply and a *RemoteError. Each says something else about the work: after
+// ErrTooMany and ErrNotSent nobody has seen the request; after ErrTimeout and ErrClosed it may have been done.
+var (
+	// ErrTimeout: there was no reply by the deadline. If it was the deadline of the caller's context, the error is
+	// context.DeadlineExceeded as well.
+	ErrTimeout = errors.New("no reply in time")
+	// ErrNotSent: the request could not be produced. The error wraps the client's as well.
+	ErrNotSent = errors.New("the request could not be sent")
+	// ErrTooMany: MaxInFlight requests wait for their replies already, and WhenFull is FullFails.
+	ErrTooMany = errors.New("too many requests in flight")
+	// ErrClosed: the requester was closed, or its Run has ended, before there was a reply.
+	ErrClosed = errors.New("the requester is closed")
+	// ErrDecode: there was a reply, and it is not what was expected.
+	ErrDecode = errors.New("the reply cannot be decoded")
+	// ErrTooSlow: more than StreamBuffer parts of a stream waited for their reader.
+	ErrTooSlow = errors.New("the stream's reader is too slow")
+)
+
+// Request is a question.
+type Request struct {
+	Key, Value []byte
+	Headers    []kgo.RecordHeader // further ones; those that a requester sets itself it may not contain
+	Timeout    time.Duration      // how long to wait for the reply; 0 is RequesterConfig.Timeout
+}
+
+// Reply is an answer, or one part of it.
+type Reply struct {
+	Value     []byte
+	Headers   []kgo.RecordHeader
+	Responder string // who replied
+	Err       error  // a *RemoteError if the reply is an error; only Gather returns such replies
+}
+
+// Requester sends requests and hands each reply to whoever waits for it. Its methods are safe for concurrent use.
+type Requester struct {
+	cfg     RequesterConfig
+	opts    []kgo.Opt
+	prefix  string              // of this life's correlation ids: no other instance and no earlier life has it
+	last    atomic.Uint64       // number of the last one
+	replyTo [2]kgo.RecordHeader // where replies are awaited
+	slots   chan struct{}       // one for each request in flight
+	ready   chan struct{}       // closed when positioned: from then on no reply can be missed
+	closed  chan struct{}       // closed when nobody gets a reply any more
+	ended   chan struct{}       // closed when Run has returned
+	client  *kgo.Client         // once ready
+
+	mu       sync.Mutex // held for work in memory alone
+	waiting  map[string]*waiter
+	running  bool
+	stopping bool
+	stop     context.CancelFunc
+	meter    *meter.Meter
+	took     latencies
+}
+
+// NewRequester makes a requester. It returns what Validate says of cfg, and an error for options that the client
+// refuses. It does not wait for the network; Run makes the client. opts are the client's own (brokers, dialer, TLS …).
+func NewRequester(cfg RequesterConfig, opts ...kgo.Opt) (*Requester, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	q := &Requester{
+		cfg: cfg, prefix: newPrefix(), slots: make(chan struct{}, cfg.MaxInFlight),
+		replyTo: [2]kgo.RecordHeader{
+			{Key: HeaderReplyTo, Value: []byte(cfg.ReplyTopic)},
+			{Key: HeaderReplyPartition, Value: strconv.AppendInt(nil, int64(cfg.ReplyPartition), 10)},
+		},
+		ready: make(chan struct{}), closed: make(chan struct{}), ended: make(chan struct{}), waiting: map[string]*waiter{},
+	}
+	q.meter = meter.New(meter.Config{})
+	q.meter.Check("replies", ops.Readiness, errors.New("Run has not begun to listen yet"))
+	// ProducerLinger(0): a request that waits for company is latency. MetadataMinAge: a leader that moved is found in a
+	// quarter of a second instead of five.
+	q.opts = append(append(append([]kgo.Opt{}, opts...), q.meter.Opts()...), kgo.ProducerLinger(0), kgo.MetadataMinAge(250*time.Millisecond))
+	if err := kgo.ValidateOpts(q.opts...); err != nil {
+		return nil, err
+	}
+	return q, nil
+}
+
+// newPrefix is random: a counter that begins at 1 in each life would take the last life's replies for its own.
+func newPrefix() string {
+	var b [8]byte
+	_, _ = rand.Read(b[:]) // never fails
+	return hex.EncodeToString(b[:]) + "-"
+}
+
+// Run listens to the reply partition until ctx ends or Close is called, and returns nil. It begins at the partition's
+// end: replies that are there already answer nobody who is here now. Requests wait until that place is known, within
+// their timeouts. While Kafka is away, or the reply partition does not exist, Run tries again and Health says why.
+// It belongs to no consumer group: every instance hears everything on its partition. Run may be called once.
+func (q *Requester) Run(ctx context.Context) error {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	q.mu.Lock()
+	if q.running || q.stopping {
+		closed := q.stopping
+		q.mu.Unlock()
+		if closed {
+			return nil
+		}
+		return errors.New("lesson13: Requester.Run was called twice")
+	}
+	q.running, q.stop = true, stop
+	q.mu.Unlock()
+	defer close(q.ended)
+	defer q.shut()
+
+	client, err := kgo.NewClient(q.opts...)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	q.meter.Started()
+	defer q.meter.Stopped(nil)
+	if !q.position(ctx, client) {
+		return nil
+	}
+	q.client = client
+	close(q.ready)
+	for ctx.Err() == nil {
+		fetches := client.PollFetches(ctx)
+		q.meter.Polled(fetches)
+		fetches.EachRecord(q.hear)
+		if fetches.NumRecords() == 0 && fetches.Err() != nil {
+			pause(ctx, 100*time.Millisecond) // an error that stands comes back at once
+		}
+	}
+	return nil
+}
+
+// position fixes where listening begins, before anything is sent. "At the end" as the client has it is resolved by the
+// first fetch, and a reply may be faster than that.
+func (q *Requester) position(ctx context.Context, client *kgo.Client) bool {
+	admin := kadm.NewClient(client)
+	for {
+		limited, done := context.WithTimeout(ctx, 10*time.Second)
+		ends, err := admin.ListEndOffsets(limited, q.cfg.ReplyTopic)
+		done()
+		end, found := ends.Lookup(q.cfg.ReplyTopic, q.cfg.ReplyPartition)
+		switch {
+		case err == nil && found && end.Err == nil:
+			client.AddConsumePartitions(map[string]map[int32]kgo.Offset{
+				q.cfg.ReplyTopic: {q.cfg.ReplyPartition: kgo.NewOffset().At(end.Offset)},
+			})
+			q.meter.Check("replies", ops.Readiness, nil)
+			return true
+		case err == nil && found:
+			err = end.Err
+		case err == nil:
+			err = errors.New("it does not exist")
+		}
+		q.meter.Check("replies", ops.Readiness, fmt.Errorf("the end of %s/%d is not known: %w", q.cfg.ReplyTopic, q.cfg.ReplyPartition, err))
+		if !pause(ctx, 250*time.Millisecond) {
+			return false
+		}
+	}
+}
+
+// Close ends Run and waits until it has returned. Whoever waits for a reply gets ErrClosed at once, as does every later
+// request. It may be called more than once, and without Run.
+func (q *Requester) Close() {
+	q.mu.Lock()
+	q.stopping = true
+	running, stop := q.running, q.stop
+	q.mu.Unlock()
+	q.shut()
+	if running {
+		stop()
+		<-q.ended
+	}
+}
+
+// shut lets nobody wait any longer.
+func (q *Requester) shut() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.stopping = true
+	select {
+	case <-q.closed:
+	default:
+		close(q.closed)
+	}
+	clear(q.waiting)
+}
+
+// Ask sends a request and waits for its reply: the first part of an answer that comes. Its timeout runs from the call and
+// covers everything: listening that has not begun, a wait for one of MaxInFlight places, the request's way and the
+// reply's.
+//
+// The error is a *RemoteError if that is what was replied, ErrTimeout at the deadline (the timeout's or that of ctx,
+// whichever is earlier), context.Canceled when ctx is cancelled, or one of ErrNotSent, ErrTooMany, ErrClosed: each as
+// soon as it is so. Whatever it comes to, nothing of the request is left behind: what comes later is dropped.
+func (q *Requester) Ask(ctx context.Context, request Request) (Reply, error) {
+	var reply Reply
+	err := q.ask(ctx, request, &waiter{wants: 1}, func(r Reply) error {
+		reply = r
+		return r.Err
+	})
+	if err != nil {
+		return Reply{}, err
+	}
+	return reply, nil
+}
+
+// AskJSON asks and decodes the reply's value as JSON into a T. A value that is none is an error that is ErrDecode.
+func AskJSON[T any](ctx context.Context, q *Requester, request Request) (T, error) {
+	var out T
+	reply, err := q.Ask(ctx, request)
+	if err != nil {
+		return out, err
+	}
+	if err := json.Unmarshal(reply.Value, &out); err != nil {
+		var none T
+		return none, fmt.Errorf("%w: %w", ErrDecode, err)
+	}
+	return out, nil
+}
+
+// ask sends a request and hands what w takes to each, until w is complete or the time is over.
+func (q *Requester) ask(ctx context.Context, request Request, w *waiter, each func(Reply) error) (err error) {
+	began := time.Now()
+	defer func() { q.count(began, err) }()
+	timeout := request.Timeout
+	if timeout <= 0 {
+		timeout = q.cfg.Timeout
+	}
+	ctx, cancel := context.WithDeadlineCause(ctx, began.Add(timeout), ErrTimeout)
+	defer cancel()
+
+	release, err := q.admit(ctx)
+	if err != nil {
+		return err
+	}
+	defer release()
+
+	id := q.prefix + strconv.FormatUint(q.last.Add(1), 10)
+	w.wake = make(chan struct{}, 1)
+	// Register before sending: the reply may be faster than whatever comes after Produce.
+	if !q.register(id, w) {
+		return ErrClosed
+	}
+	defer q.forget(id)
+	deadline, _ := ctx.Deadline()
+	r := q.record(request, id)
+	r.Headers = append(r.Headers, q.replyTo[0], q.replyTo[1], kgo.RecordHeader{Key: HeaderDeadline, Value: []byte(FormatDeadline(deadline))})
+	q.client.Produce(ctx, r, func(_ *kgo.Record, err error) {
+		if err != nil {
+			q.fail(id, fmt.Errorf("%w: %w", ErrNotSent, err))
+		}
+	})
+	for {
+		replies, complete, err := q.take(w)
+		for _, reply := range replies {
+			if err := each(reply); err != nil {
+				return err
+			}
+		}
+		switch {
+		case err != nil:
+			return err
+		case complete:
+			return nil
+		}
+		select {
+		case <-w.wake:
+		case <-q.closed:
+			return ErrClosed
+		case <-ctx.Done():
+			// A reply that came in the same instant has won already.
+			if replies, complete, _ := q.take(w); complete && len(replies) > 0 {
+				for _, reply := range replies {
+					if err := each(reply); err != nil {
+						return err
+					}
+				}
+				return nil
+			}
+			return q.gaveUp(ctx)
+		}
+	}
+}
+
+// gaveUp says why a request's context has ended.
+func (q *Requester) gaveUp(ctx context.Context) error {
+	switch cause := context.Cause(ctx); {
+	case errors.Is(cause, ErrTimeout):
+		return ErrTimeout
+	case errors.Is(ctx.Err(), context.DeadlineExceeded):
+		return fmt.Errorf("%w: %w", ErrTimeout, ctx.Err())
+	default:
+		return ctx.Err()
+	}
+}
+
+// admit waits until requests can be sent and there is a place for one more; release gives it back.
+func (q *Requester) admit(ctx context.Context) (release func(), err error) {
+	select {
+	case <-q.closed:
+		return nil, ErrClosed
+	default:
+	}
+	release = func() { <-q.slots }
+	select {
+	case q.slots <- struct{}{}:
+	default:
+		if q.cfg.WhenFull == FullFails {
+			return nil, ErrTooMany
+		}
+		select {
+		case q.slots <- struct{}{}:
+		case <-q.closed:
+			return nil, ErrClosed
+		case <-ctx.Done():
+			return nil, q.gaveUp(ctx)
+		}
+	}
+	select {
+	case <-q.ready:
+		return release, nil
+	case <-q.closed:
+		err = ErrClosed
+	case <-ctx.Done():
+		err = q.gaveUp(ctx)
+	}
+	release()
+	return nil, err
+}
+
+// record is the request as it is sent, without where to reply to.
+func (q *Requester) record(request Request, id string) *kgo.Record {
+	headers := make([]kgo.RecordHeader, 0, len(request.Headers)+4)
+	headers = append(headers, request.Headers...)
+	return &kgo.Record{
+		Topic: q.cfg.Topic, Key: request.Key, Value: request.Value,
+		Headers: append(headers, kgo.RecordHeader{Key: HeaderCorrelationID, Value: []byte(id)}),
+	}
+}
+
+// waiter is one caller's place. What it takes is under the requester's mutex; it never makes the dispatcher wait.
+type waiter struct {
+	wake    chan struct{} // has room for one
+	replies []Reply       // taken and not yet handed out
+	done    bool          // takes no more
+	err     error         // why not
+
+	wants  int             // Ask and Gather: how many replies complete it
+	taken  int             // how many there were
+	from   map[string]bool // Gather: who has replied
+	stream bool            // Stream: parts in order, until the end
+	limit  int             // Stream: how many may wait
+}
+
+func (w *waiter) nudge() {
+	select {
+	case w.wake <- struct{}{}:
+	default: // one is enough
+	}
+}
+
+func (q *Requester) register(id string, w *waiter) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.stopping {
+		return false
+	}
+	q.waiting[id] = w
+	return true
+}
+
+func (q *Requester) forget(id string) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	delete(q.waiting, id)
+}
+
+// fail ends a wait with an error.
+func (q *Requester) fail(id string, err error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if w := q.waiting[id]; w != nil {
+		delete(q.waiting, id)
+		w.done, w.err = true, err
+		w.nudge()
+	}
+}
+
+// take is what has come for w since the last call.
+func (q *Requester) take(w *waiter) (replies []Reply, complete bool, err error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	replies, w.replies = w.replies, nil
+	return replies, w.done, w.err
+}
+
+// hear hands a reply to its caller, if somebody still waits for it.
+func (q *Requester) hear(r *kgo.Record) {
+	switch id, _ := Header(r, HeaderCorrelationID); {
+	case !strings.HasPrefix(id, q.prefix): // another instance's, or an earlier life's
+		q.meter.Count("foreign_replies", 1)
+		q.meter.Ended(r, meter.Filtered)
+	case !q.deliver(id, r):
+		q.meter.Count("unawaited_replies", 1)
+		q.meter.Ended(r, meter.Filtered)
+	default:
+		q.meter.Ended(r, meter.Processed)
+	}
+}
+
+// deliver is false if nobody waits for the reply.
+func (q *Requester) deliver(id string, r *kgo.Record) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	w := q.waiting[id]
+	if w == nil || !w.accept(r) {
+		return false
+	}
+	if w.done {
+		delete(q.waiting, id) // the first one wins: there is nobody left for a second
+	}
+	w.nudge()
+	return true
+}
+
+// accept takes a reply in, if it is one that w still wants.
+func (w *waiter) accept(r *kgo.Record) bool {
+	reply := Reply{Value: r.Value, Headers: r.Headers}
+	reply.Responder, _ = Header(r, HeaderResponder)
+	if code, failed := Header(r, HeaderError); failed {
+		message, _ := Header(r, HeaderErrorMessage)
+		reply.Err = &RemoteError{Code: code, Message: message}
+	}
+	if w.from != nil {
+		if w.from[reply.Responder] {
+			return false
+		}
+		w.from[reply.Responder] = true
+	}
+	if w.stream {
+		return w.acceptPart(r, reply)
+	}
+	w.replies = append(w.replies, reply)
+	w.taken++
+	w.done = w.taken >= w.wants
+	return true
+}
+
+// Waiting is how many requests wait for a reply now.
+func (q *Requester) Waiting() int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return len(q.waiting)
+}
+
+// ends are what a request can come to.
+var ends = []string{"replied", "remote_errors", "timeouts", "cancelled", "not_sent", "rejected", "closed", "failed"}
+
+// count counts a request that has come to its end.
+func (q *Requester) count(began time.Time, err error) {
+	var remote *RemoteError
+	column := "failed"
+	switch {
+	case err == nil:
+		column = "replied"
+	case errors.As(err, &remote):
+		column = "remote_errors"
+	case errors.Is(err, ErrTimeout):
+		column = "timeouts"
+	case errors.Is(err, context.Canceled):
+		column = "cancelled"
+	case errors.Is(err, ErrNotSent):
+		column = "not_sent"
+	case errors.Is(err, ErrTooMany):
+		column = "rejected"
+	case errors.Is(err, ErrClosed):
+		column = "closed"
+	}
+	if err == nil || remote != nil {
+		q.took.add(time.Since(began))
+	}
+	q.meter.Count(column, 1)
+}
+
+// Stats returns a snapshot, from memory. Its records are replies: Processed reached a caller, Filtered reached nobody.
+// Latency is that of requests that were replied to, from the call to its return; a remote error is a reply. Extra has
+//
+//	requests            calls of Ask, Gather, Stream and Submit that have ended; the next eight add up to it
+//	replied             with a reply (Gather: with all; Submit: sent)
+//	remote_errors       with a *RemoteError
+//	timeouts            with ErrTimeout, or a gathering that is not complete
+//	cancelled           because the caller's context was cancelled
+//	not_sent, rejected  with ErrNotSent, with ErrTooMany
+//	closed              with ErrClosed
+//	failed              with anything else, such as ErrTooSlow or the error of a stream's reader
+//	unawaited_replies   replies to this requester that nobody waited for: too late, or once more
+//	foreign_replies     replies to others, or to an earlier life of this one
+//	waiting             requests that wait for their reply now
+func (q *Requester) Stats() ops.Stats {
+	s := q.meter.Stats()
+	s.Latency = q.took.snapshot()
+	if s.Extra == nil {
+		s.Extra = map[string]int64{}
+	}
+	for _, end := range ends {
+		s.Extra["requests"] += s.Extra[end]
+	}
+	s.Extra["waiting"] = int64(q.Waiting())
+	return s
+}
+
+// ResetStats starts a new period, as [ops.Controls] describes.
+func (q *Requester) ResetStats() {
+	q.meter.ResetStats()
+	q.took.reset()
+}
+
+// Health says whether the process should live and whether it may be relied on, from memory: the checks of ops/meter for a
+// service without a group, and
+//
+//	"replies"  readiness: the place to listen from is known, so that requests can be sent
+func (q *Requester) Health() ops.Health { return q.meter.Health() }
+
+// pause waits; false means that ctx ended first.
+func pause(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
