@@ -25,7 +25,7 @@ func TestStep10_OfTwoRepliesTheFirstWins(t *testing.T) {
 			requests[string(r.Value)] = r
 		}
 
-		twice := []*kgo.Record{replyTo(requests["book-0"], "price of book-0"), replyTo(requests["book-0"], "price of something else"), replyTo(requests["book-0"], "price of book-0")}
+		twice := []*kgo.Record{replyTo(requests["book-0"], "price of book-0"), replyTo(requests["book-0"], "price of something else"), replyTo(requests["book-0"], "price of something else")}
 		d.replies.To(0, twice...)
 		w.Sleep(time.Second)
 		d.priceOf(requests["pen-0"])

@@ -272,7 +272,15 @@ func (q *Requester) ask(ctx context.Context, request Request, w *waiter, each fu
 		}
 	})
 	for {
-		replies, complete, err := q.take(w)
+		var over error
+		select {
+		case <-w.wake:
+		case <-q.closed:
+			over = ErrClosed
+		case <-ctx.Done():
+			over = q.gaveUp(ctx)
+		}
+		replies, complete, err := q.take(w) // what came in the same instant has come in time
 		for _, reply := range replies {
 			if err := each(reply); err != nil {
 				return err
@@ -283,22 +291,8 @@ func (q *Requester) ask(ctx context.Context, request Request, w *waiter, each fu
 			return err
 		case complete:
 			return nil
-		}
-		select {
-		case <-w.wake:
-		case <-q.closed:
-			return ErrClosed
-		case <-ctx.Done():
-			// A reply that came in the same instant has won already.
-			if replies, complete, _ := q.take(w); complete && len(replies) > 0 {
-				for _, reply := range replies {
-					if err := each(reply); err != nil {
-						return err
-					}
-				}
-				return nil
-			}
-			return q.gaveUp(ctx)
+		case over != nil:
+			return over
 		}
 	}
 }
@@ -432,16 +426,16 @@ func (q *Requester) hear(r *kgo.Record) {
 // deliver is false if nobody waits for the reply.
 func (q *Requester) deliver(id string, r *kgo.Record) bool {
 	q.mu.Lock()
-	defer q.mu.Unlock()
 	w := q.waiting[id]
-	if w == nil || !w.accept(r) {
-		return false
-	}
-	if w.done {
+	wanted := w != nil && w.accept(r)
+	if wanted && w.done {
 		delete(q.waiting, id) // the first one wins: there is nobody left for a second
 	}
-	w.nudge()
-	return true
+	q.mu.Unlock()
+	if wanted {
+		w.nudge()
+	}
+	return wanted
 }
 
 // accept takes a reply in, if it is one that w still wants.
