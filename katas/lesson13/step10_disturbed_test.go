@@ -99,9 +99,9 @@ func TestStep13_TheFirstReplyIsNotMissed(t *testing.T) {
 		startPricing(w, "pricing", c.answering(), nil, quote)
 		w.Sleep(10 * time.Second)
 		a := startShop(w, "shop", c.config())
-		a.Fault(harness.Delay(harness.ListOffsets, 2*time.Second).Times(5))
+		a.Fault(harness.Fail(harness.ListOffsets, kerr.LeaderNotAvailable).Times(3))
 
-		prices := w.Call("price request", 3, a.asks("book", 0))
+		prices := w.Call("price request", 3, a.asks("book", 30*time.Second))
 
 		w.Within(time.Minute, prices.Done())
 		w.Claim(prices.Returned(nil), a.nobodyWaits())
