@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"slices"
 	"strconv"
 	"strings"
@@ -34,7 +33,7 @@ type shop struct {
 func startShop(w *harness.World, name string, cfg RequesterConfig) *shop {
 	s := &shop{}
 	s.Process = w.Start(name, func(p *harness.Process) (harness.Runner, error) {
-		q, err := NewRequester(cfg, options(p)...)
+		q, err := NewRequester(cfg, p.Options()...)
 		s.Requester = q
 		if q == nil {
 			return nil, err
@@ -42,25 +41,6 @@ func startShop(w *harness.World, name string, cfg RequesterConfig) *shop {
 		return q, err
 	})
 	return s
-}
-
-// options are a process's own. A connection that is refused is refused after a moment: the client asks for a producer id
-// again at once when it cannot dial, and time would never pass.
-func options(p *harness.Process) []kgo.Opt {
-	return append(p.Options(), kgo.Dialer(func(ctx context.Context, network, address string) (net.Conn, error) {
-		c, err := p.DialKafka(ctx, network, address)
-		if err != nil {
-			pauseFor(ctx, 50*time.Millisecond)
-		}
-		return c, err
-	}))
-}
-
-func pauseFor(ctx context.Context, d time.Duration) {
-	select {
-	case <-time.After(d):
-	case <-ctx.Done():
-	}
 }
 
 // desk is the other side, as the story plays it: it reads the requests that were sent and replies as the story wishes.
@@ -211,7 +191,7 @@ func startPricing(w *harness.World, name string, cfg ResponderConfig, shelf *she
 		if shelf != nil {
 			store = access{shelf, p}
 		}
-		r, err := NewResponder(cfg, store, journalled(p, handle), options(p)...)
+		r, err := NewResponder(cfg, store, journalled(p, handle), p.Options()...)
 		s.Responder = r
 		if r == nil {
 			return nil, err
