@@ -18,6 +18,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/kafka-katas/kafka-katas/internal/desk"
 	"github.com/kafka-katas/kafka-katas/internal/judge"
 	"github.com/kafka-katas/kafka-katas/internal/service/stop"
 )
@@ -29,7 +30,7 @@ func newServe() *cobra.Command {
 		Short: "Run a lesson as a service, to be watched",
 		Long: `Serve runs a lesson's solution, or with --mine your own code, as the service that it is: with its config.yaml and
 the environment (LESSON07_CONCURRENCY=8), on a Kafka of its own, with steady traffic of which some is bad, and with
-/stats, /metrics, /healthz, /readyz, /pause, /resume and /reset over HTTP. Without a lesson it takes the first.
+/stats, /metrics, /healthz, /readyz, /pause, /resume and /reset over HTTP. Without a lesson it takes the one that you are at.
 
 With KAFKA_BROKERS=host:9092,... it runs on that cluster, on topics and a group named as in the configuration. Topics that
 are missing are made; nothing is ever deleted.
@@ -85,7 +86,7 @@ func services(root string) ([]string, error) {
 	return there, err
 }
 
-// served is the lesson that was asked for, or the first.
+// served is the lesson that was asked for, or that the learner is at, or the first.
 func served(root string, args []string) (string, error) {
 	there, err := services(root)
 	if err != nil {
@@ -95,6 +96,9 @@ func served(root string, args []string) (string, error) {
 		return "", errors.New("no lesson of this course can be served: there is no solutions/lessonNN/serve")
 	}
 	if len(args) == 0 {
+		if at, err := desk.New(root).Lesson(""); err == nil && slices.Contains(there, at.Name) {
+			return at.Name, nil
+		}
 		return there[0], nil
 	}
 	lesson := "lesson" + fmt.Sprintf("%02s", strings.TrimPrefix(args[0], "lesson"))
