@@ -110,7 +110,9 @@ func serve(ctx context.Context, lesson string, o options, start func(options, *S
 	base := context.WithoutCancel(ctx)
 	failed := make(chan error, 2+len(stage.also))
 	stage.mux.Handle("/", opshttp.Handler(service))
-	endPages := running(base, failed, func(ctx context.Context) error { return opshttp.Serve(ctx, listener, stage.mux) })
+	// A web page that somebody has open must not be able to change anything here.
+	pages := http.NewCrossOriginProtection().Handler(stage.mux)
+	endPages := running(base, failed, func(ctx context.Context) error { return opshttp.Serve(ctx, listener, pages) })
 	endAlso := running(base, failed, func(ctx context.Context) error { return stage.runAlso(ctx) })
 	endService := running(base, failed, func(ctx context.Context) error {
 		err := service.Run(ctx)

@@ -3,6 +3,7 @@ package service
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"math/rand/v2"
 	"net"
@@ -125,6 +126,7 @@ func TestAServiceLeavesNothingBehind(t *testing.T) {
 			s.Traffic("words", words)
 			s.Also("beside", func(ctx context.Context) error { <-ctx.Done(); close(beside); return nil })
 			s.Handle("GET /more", http.NotFoundHandler())
+			s.Records("/words", "words")
 			s.Note("curl %s/more")
 			c.opts, cluster = s.Opts(kgo.ConsumeTopics("words")), s.kafka.brokers
 			return c, nil
@@ -140,6 +142,15 @@ func TestAServiceLeavesNothingBehind(t *testing.T) {
 		require.NoError(t, resp.Body.Close())
 		require.Equal(t, status, resp.StatusCode, path)
 	}
+
+	until(t, "the words on their page", func() bool {
+		resp, err := http.Get(url + "/words")
+		require.NoError(t, err)
+		defer resp.Body.Close()
+		var shown []record
+		require.NoError(t, json.NewDecoder(resp.Body).Decode(&shown))
+		return len(shown) == most && shown[0].Topic == "words"
+	})
 
 	cancel()
 
@@ -196,7 +207,10 @@ func TestTrafficIsSteadyAndTheSameForItsSeed(t *testing.T) {
 	send := func(rate float64, seed uint64) (out []bool) {
 		synctest.Test(t, func(t *testing.T) {
 			s := &Stage{options: options{rate: rate, bad: 0.25, seed: seed}}
-			s.Steadily("things", func(_ context.Context, r *rand.Rand, bad bool) { out = append(out, bad, r.IntN(2) == 0) })
+			s.Steadily("things", func(r *rand.Rand, bad bool) func(context.Context) {
+				out = append(out, bad, r.IntN(2) == 0)
+				return func(ctx context.Context) { <-ctx.Done() } // runTraffic waits for it
+			})
 			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second+time.Millisecond)
 			defer cancel()
 			s.runTraffic(ctx)

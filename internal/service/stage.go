@@ -53,20 +53,22 @@ func (s *Stage) CompactedTopics(partitions int32, names ...string) {
 // bad one; what that means is the lesson's. Whatever next leaves to chance it takes from r, so that a seed repeats it.
 func (s *Stage) Traffic(topic string, next func(r *rand.Rand, bad bool) *kgo.Record) {
 	report := &complaint{what: "a record of the traffic was not produced"}
-	s.Steadily("records to "+topic, func(_ context.Context, r *rand.Rand, bad bool) {
+	s.Steadily("records to "+topic, func(r *rand.Rand, bad bool) func(context.Context) {
 		record := next(r, bad)
 		if record.Topic == "" {
 			record.Topic = topic
 		}
 		// TryProduce: while Kafka is away the traffic is lost, and not a memory that grows.
 		s.kafka.client.TryProduce(context.WithoutCancel(s.ctx), record, func(_ *kgo.Record, err error) { report.about(err) })
+		return nil
 	})
 }
 
-// Steadily calls do at the rate that was asked for. A do that takes long slows the traffic down.
-func (s *Stage) Steadily(what string, do func(ctx context.Context, r *rand.Rand, bad bool)) {
+// Steadily does what next returns, at the rate that was asked for. next is called again and again in the same order;
+// what it returns may take its time, runs beside the others, and ends when its context does.
+func (s *Stage) Steadily(what string, next func(r *rand.Rand, bad bool) func(ctx context.Context)) {
 	source := rand.New(rand.NewPCG(s.options.seed, uint64(len(s.traffic))))
-	s.traffic = append(s.traffic, traffic{what: what, rate: s.options.rate, bad: s.options.bad, source: source, do: do})
+	s.traffic = append(s.traffic, traffic{what: what, rate: s.options.rate, bad: s.options.bad, source: source, next: next})
 }
 
 // Also runs beside the service, from before its start until after its end. An error ends everything.

@@ -6,6 +6,8 @@ import (
 	"math/rand/v2"
 	"sync"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 )
 
 // traffic is something that happens steadily.
@@ -14,8 +16,11 @@ type traffic struct {
 	rate   float64 // a second
 	bad    float64 // which share is bad
 	source *rand.Rand
-	do     func(ctx context.Context, r *rand.Rand, bad bool)
+	next   func(r *rand.Rand, bad bool) func(context.Context)
 }
+
+// atOnce is how much of it may be under way.
+const atOnce = 1000
 
 // beat is how often what is due is done.
 const beat = 10 * time.Millisecond
@@ -28,6 +33,9 @@ func (t traffic) run(ctx context.Context) {
 	interval := max(beat, time.Duration(float64(time.Second)/t.rate))
 	ticker := time.NewTicker(interval)
 	defer ticker.Stop()
+	var underWay errgroup.Group
+	underWay.SetLimit(atOnce)
+	defer func() { _ = underWay.Wait() }()
 	due := 0.0
 	for {
 		select {
@@ -37,7 +45,9 @@ func (t traffic) run(ctx context.Context) {
 		}
 		// Beats that were missed stay missed: a machine that slept does not wake up to a flood.
 		for due += t.rate * interval.Seconds(); due >= 1-1e-6 && ctx.Err() == nil; due-- {
-			t.do(ctx, t.source, t.source.Float64() < t.bad)
+			if do := t.next(t.source, t.source.Float64() < t.bad); do != nil {
+				underWay.TryGo(func() error { do(ctx); return nil })
+			}
 		}
 	}
 }
