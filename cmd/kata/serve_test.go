@@ -211,6 +211,27 @@ func TestServeShowsALessonAtWork(t *testing.T) {
 	c.gone()
 }
 
+func TestEveryLessonThatCanBeServedRuns(t *testing.T) {
+	root, err := judge.FindRoot(".")
+	require.NoError(t, err)
+	lessons, err := services(root)
+	require.NoError(t, err)
+	require.Contains(t, lessons, "lesson07")
+	for _, lesson := range lessons {
+		t.Run(lesson, func(t *testing.T) {
+			c := serveLesson(t, nil, lesson, "--rate", "50", "--bad", "0.2")
+			c.ready()
+			c.until("records are processed", func() bool { return c.stats().Totals.Processed >= 20 })
+
+			if runtime.GOOS != "windows" { // there a process cannot be asked to stop, but from its own terminal
+				require.NoError(t, c.cmd.Process.Signal(os.Interrupt))
+				c.exits(0)
+				c.gone()
+			}
+		})
+	}
+}
+
 func TestAKilledToolLeavesNoServiceBehind(t *testing.T) {
 	c := serveLesson(t, nil, "07", "--rate", "0")
 

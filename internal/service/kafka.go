@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -58,8 +59,13 @@ func (k *kafka) opts() []kgo.Opt {
 	return []kgo.Opt{kgo.SeedBrokers(k.brokers...), kgo.DisableClientMetrics()}
 }
 
-// create makes those of the topics that are missing. What is there stays as it is.
+// create makes those of the topics that are missing. What is there stays as it is; no name is no topic.
 func (k *kafka) create(ctx context.Context, partitions int32, configs map[string]*string, topics ...string) error {
+	topics = slices.Compact(slices.Sorted(slices.Values(topics))) // a topic that is asked for twice is refused
+	topics = slices.DeleteFunc(topics, func(t string) bool { return t == "" })
+	if len(topics) == 0 {
+		return nil
+	}
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	replies, err := kadm.NewClient(k.client).CreateTopics(ctx, partitions, -1, configs, topics...)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 	"unicode/utf8"
@@ -31,6 +32,7 @@ type record struct {
 func (s *Stage) Records(path string, topics ...string) {
 	p := &page{}
 	s.Handle("GET "+path, p)
+	s.Note("curl %s" + path + "   the latest records of " + strings.Join(topics, ", "))
 	s.Also(path, func(ctx context.Context) error {
 		client, err := kgo.NewClient(s.Opts(kgo.ClientID("page"), kgo.ConsumeTopics(topics...), kgo.FetchIsolationLevel(kgo.ReadCommitted()),
 			kgo.ConsumeStartOffset(kgo.NewOffset().AtEnd().Relative(-most)))...)

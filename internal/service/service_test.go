@@ -115,7 +115,7 @@ func TestAServiceLeavesNothingBehind(t *testing.T) {
 	beside := make(chan struct{})
 	go func() {
 		ended <- serve(ctx, "lesson99", o, func(_ options, s *Stage) (Service, error) {
-			s.Topics(2, "words")
+			s.Topics(2, "words", "", "words")
 			s.Topics(7, "words") // is there: stays as it is
 			s.CompactedTopics(1, "table")
 			require.NoError(t, errors.Join(s.errs...))

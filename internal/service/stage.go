@@ -38,7 +38,7 @@ type task struct {
 // Opts are the options of a client of this cluster.
 func (s *Stage) Opts(more ...kgo.Opt) []kgo.Opt { return append(s.kafka.opts(), more...) }
 
-// Topics makes those of the topics that are missing.
+// Topics makes those of the topics that are missing. The name "" is no topic.
 func (s *Stage) Topics(partitions int32, names ...string) {
 	s.errs = append(s.errs, s.kafka.create(s.ctx, partitions, nil, names...))
 }
