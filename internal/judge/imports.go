@@ -67,6 +67,7 @@ var answerModules = []string{
 	"github.com/twmb/franz-go/pkg/kmsg",
 	"github.com/twmb/franz-go/pkg/kerr",
 	"golang.org/x/sync",
+	"golang.org/x/text/unicode/norm",
 }
 
 func forAnswers(module, path string) bool {

@@ -1,0 +1,598 @@
+package lesson10
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/kafka-katas/kafka-katas/ops/meter"
+)
+
+// ackPatience is how long an acknowledgement may take before the pipeline is not ready.
+const ackPatience = 10 * time.Second
+
+// item is one source record on its way through the stages.
+type item struct {
+	record *kgo.Record
+	rules  *Rules // one version from the first stage to the last output
+	own    *ownership
+
+	event    Event
+	decided  bool // the outputs are known
+	question *question
+	outputs  []output
+	outcome  meter.Outcome
+	counter  string
+	done     bool // all outputs are acknowledged; under Pipeline.mu
+}
+
+// output is one record to be written.
+type output struct {
+	record *kgo.Record
+	acked  bool
+	err    error
+}
+
+// process takes a batch through the stages. Every record is judged before anything of the batch is written, lookups run
+// side by side, and outputs go out in the order of the source. halt says that the quality limit was exceeded; records
+// behind the one that did it are left alone.
+func (p *Pipeline) process(ctx context.Context, items []*item) (halt bool) {
+	if len(items) == 0 {
+		return false
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	questions := map[string]*question{}
+	for i, it := range items {
+		p.meter.Began(it.record)
+		bad, judged := p.judge(it)
+		if judged && p.quality.add(bad) > p.cfg.QualityLimit && p.cfg.QualityLimit > 0 {
+			items, halt = items[:i+1], true
+			break
+		}
+	}
+	for _, it := range items {
+		if !it.decided && p.service != nil {
+			it.question = p.ask(ctx, questions, it)
+		}
+	}
+	for todo := items; len(todo) > 0; {
+		again, cause := p.write(ctx, todo)
+		if cause != nil {
+			p.hold(again, p.cfg.RetryAfter)
+			if !sleep(ctx, p.cfg.RetryAfter) {
+				break
+			}
+		}
+		todo = again
+	}
+	cancel()
+	for _, q := range questions { // no lookup outlives its batch
+		<-q.done
+	}
+	return halt
+}
+
+// hold says that records wait by plan. Who waits for a broker or a service is not wedged: a restart would help neither.
+func (p *Pipeline) hold(items []*item, d time.Duration) {
+	until := time.Now().Add(d)
+	for _, it := range items {
+		p.meter.Waiting(it.record, until)
+	}
+}
+
+// judge does what needs nothing but the record: decode, normalise, filter, check its quality, join the table.
+func (p *Pipeline) judge(it *item) (bad, judged bool) {
+	r := it.record
+	if r.Value == nil {
+		p.tombstone(it)
+		return false, false
+	}
+	event, err := Normalise(r.Value)
+	if err != nil {
+		p.dead(it, err)
+		return false, false
+	}
+	if event.At.IsZero() {
+		event.At = r.Timestamp.UTC() // when it happened, as well as anybody knows; never when it is processed
+	}
+	it.event = event
+	reason, err := it.rules.Filter(event)
+	if err != nil {
+		p.dead(it, err)
+		return false, false
+	}
+	if reason != "" {
+		p.aside(it, meter.Filtered, "filtered_"+reason, p.cfg.Audit, reason)
+		return false, false
+	}
+	percent, failed, err := it.rules.Score(event)
+	switch {
+	case err != nil:
+		p.dead(it, err)
+		return false, false
+	case percent < it.rules.RejectBelow:
+		p.aside(it, meter.Filtered, "rejected", p.cfg.Audit, "quality: "+strings.Join(failed, ", "), header(HeaderScore, strconv.Itoa(percent)))
+		return true, true
+	case percent < it.rules.QuarantineBelow:
+		p.aside(it, meter.Parked, "quarantined", p.cfg.Quarantine, "quality: "+strings.Join(failed, ", "), header(HeaderScore, strconv.Itoa(percent)))
+		return true, true
+	}
+	if p.table != nil {
+		segment, ok := p.table.segment(event.Customer)
+		if !ok && !p.missing(it, &segment, "no segment") {
+			return false, true
+		}
+		it.event.Segment = segment
+	}
+	if p.service == nil {
+		p.route(it)
+	}
+	return false, true
+}
+
+// missing applies the policy for what the reference data does not know; it is false if the event is parked.
+func (p *Pipeline) missing(it *item, value *string, reason string) bool {
+	if p.cfg.Missing == MissingPark {
+		p.aside(it, meter.Parked, "parked", p.cfg.Parked, reason)
+		return false
+	}
+	*value = p.cfg.Default
+	return true
+}
+
+// ask makes one question of all that the batch wants to know of one customer.
+func (p *Pipeline) ask(ctx context.Context, questions map[string]*question, it *item) *question {
+	customer := it.event.Customer
+	q := questions[customer]
+	if q != nil {
+		return q
+	}
+	q = &question{done: make(chan struct{})}
+	questions[customer] = q
+	if risk, ok := p.service.remembered(customer); ok {
+		q.risk = risk
+		close(q.done)
+		return q
+	}
+	go p.inquire(ctx, q, customer, it)
+	return q
+}
+
+// answered finishes the enrichment of an item; it is false if that must not be waited for any longer.
+func (p *Pipeline) answered(ctx context.Context, it *item, waiting []*item) bool {
+	patience := time.NewTicker(ackPatience)
+	defer patience.Stop()
+	for open := true; open; {
+		select {
+		case <-it.question.done:
+			open = false
+		case <-patience.C:
+			p.hold(waiting, ackPatience)
+		case <-it.own.ctx.Done():
+			return false
+		case <-ctx.Done():
+			return false
+		}
+	}
+	switch risk, err := it.question.risk, it.question.err; {
+	case err == errUnknown && !p.missing(it, &risk, "no risk"):
+	case err != nil && err != errUnknown:
+		return false
+	default:
+		p.meter.Check("service", readiness, nil)
+		it.event.Risk = risk
+		p.route(it)
+	}
+	return true
+}
+
+// route decides the outputs of an event that has come through all stages.
+func (p *Pipeline) route(it *item) {
+	events, err := it.rules.expand(it.event)
+	if err != nil {
+		p.dead(it, err)
+		return
+	}
+	outputs := make([]output, 0, len(events))
+	for _, e := range events {
+		topic, err := it.rules.Route(e)
+		if err != nil {
+			p.dead(it, err)
+			return
+		}
+		at := e.At
+		if at.UnixMilli() < 0 {
+			at = it.record.Timestamp // Kafka has no time before 1970
+		}
+		// Each output is a record of its own with headers of its own: the client writes into what it is given.
+		out := &kgo.Record{Topic: topic, Key: []byte(e.Customer), Value: e.Encode(), Timestamp: at, Headers: it.headers()}
+		if size := bytesOf(out); size > p.cfg.MaxRecordBytes {
+			p.dead(it, fmt.Errorf("an output of %d bytes is larger than %d", size, p.cfg.MaxRecordBytes))
+			return
+		}
+		outputs = append(outputs, output{record: out})
+	}
+	it.outcome, it.outputs, it.decided = meter.Processed, outputs, true
+}
+
+func bytesOf(r *kgo.Record) int {
+	size := len(r.Key) + len(r.Value)
+	for _, h := range r.Headers {
+		size += len(h.Key) + len(h.Value)
+	}
+	return size
+}
+
+// tombstone passes a deletion on to wherever events of the customer may be.
+func (p *Pipeline) tombstone(it *item) {
+	for _, topic := range it.rules.topics() {
+		it.outputs = append(it.outputs, output{record: &kgo.Record{
+			Topic: topic, Key: []byte(key(it.record.Key)), Timestamp: it.record.Timestamp, Headers: it.headers(),
+		}})
+	}
+	it.outcome, it.decided = meter.Processed, true
+}
+
+// dead makes a dead letter of a record, in place of everything else that would be written for it.
+func (p *Pipeline) dead(it *item, err error) {
+	p.meter.Failed(it.record, err)
+	p.aside(it, meter.Dead, "", p.cfg.DeadLetters, meter.Redact(err.Error(), it.record))
+}
+
+// aside writes the record as it came to a topic for what is not processed.
+func (p *Pipeline) aside(it *item, outcome meter.Outcome, counter, topic, reason string, more ...kgo.RecordHeader) {
+	r := it.record
+	it.outputs = []output{{record: &kgo.Record{
+		Topic: topic, Key: r.Key, Value: r.Value, Timestamp: r.Timestamp,
+		Headers: append(append(it.headers(), header(HeaderReason, reason)), more...),
+	}}}
+	it.outcome, it.counter, it.decided = outcome, counter, true
+}
+
+func (it *item) headers() []kgo.RecordHeader {
+	out := make([]kgo.RecordHeader, 0, len(it.record.Headers)+4)
+	return append(append(out, it.record.Headers...), header(HeaderRules, it.rules.Version), header(HeaderOrigin, origin(it.record)))
+}
+
+func header(key, value string) kgo.RecordHeader {
+	return kgo.RecordHeader{Key: key, Value: []byte(value)}
+}
+
+// write produces what is not acknowledged yet, in the order of the items, and waits for the acknowledgements. It returns
+// the items that have to be tried again, with what has to follow them.
+func (p *Pipeline) write(ctx context.Context, items []*item) (again []*item, cause error) {
+	acks := &acks{all: make(chan struct{})}
+	acks.left.Store(1)
+	written := items
+	for i, it := range items {
+		if !it.decided && it.own.ctx.Err() == nil && (it.question == nil || !p.answered(ctx, it, items[i:])) {
+			if it.own.ctx.Err() == nil {
+				written = items[:i]
+				break
+			}
+		}
+		if it.own.ctx.Err() != nil {
+			continue
+		}
+		for j := range it.outputs {
+			if out := &it.outputs[j]; !out.acked {
+				acks.left.Add(1)
+				// Not the partition's context: a record that is cancelled before the client has its producer id makes it spin.
+				p.client.Produce(context.Background(), out.record, func(_ *kgo.Record, err error) {
+					out.acked, out.err = err == nil, err
+					acks.one()
+				})
+			}
+		}
+	}
+	acks.one()
+	if !p.acknowledged(ctx, acks, written) {
+		return nil, nil // they may still arrive; nothing of this is committed
+	}
+	return p.sort(written)
+}
+
+// acks is closed when everything that was produced has been answered.
+type acks struct {
+	left atomic.Int64
+	all  chan struct{}
+}
+
+func (a *acks) one() {
+	if a.left.Add(-1) == 0 {
+		close(a.all)
+	}
+}
+
+// acknowledged waits for the answers, however long it takes: more must not be taken up meanwhile.
+func (p *Pipeline) acknowledged(ctx context.Context, a *acks, waiting []*item) bool {
+	patience := time.NewTicker(ackPatience)
+	defer patience.Stop()
+	for {
+		select {
+		case <-a.all:
+			return true
+		case <-patience.C:
+			p.meter.Check("output", readiness, errWaiting)
+			p.hold(waiting, ackPatience)
+		case <-ctx.Done():
+			return false
+		}
+	}
+}
+
+// sort ends the items that are written and returns those that are not, and why they have to wait. What was refused for
+// good is dead-lettered; what may pass is written again, together with later outputs of the same key: they would have
+// overtaken it.
+func (p *Pipeline) sort(items []*item) (again []*item, cause error) {
+	type place struct{ topic, key string }
+	var late map[place]bool
+	for _, it := range items {
+		if it.own.ctx.Err() != nil {
+			continue
+		}
+		var refused, failed error
+		repeat := false
+		for j := range it.outputs {
+			out := &it.outputs[j]
+			at := place{out.record.Topic, string(out.record.Key)}
+			switch {
+			case out.err != nil && permanent(out.err) && it.outcome != meter.Dead:
+				refused = out.err
+			case out.err != nil || late[at]:
+				if out.err != nil {
+					failed = out.err
+				}
+				if late == nil {
+					late = map[place]bool{}
+				}
+				late[at], repeat = true, true
+				*out = output{record: fresh(out.record)}
+			}
+		}
+		switch {
+		case refused != nil:
+			p.dead(it, refused)
+		case failed != nil:
+			cause = failed
+			p.meter.Failed(it.record, failed)
+		case !repeat:
+			p.end(it)
+			continue
+		}
+		again = append(again, it)
+	}
+	p.meter.Check("output", readiness, cause)
+	if cause != nil {
+		slog.Warn("outputs were refused", "items", len(again), "error", cause)
+	}
+	return again, cause
+}
+
+// fresh is the record as it was before the client had it.
+func fresh(r *kgo.Record) *kgo.Record {
+	return &kgo.Record{Topic: r.Topic, Key: r.Key, Value: r.Value, Timestamp: r.Timestamp, Headers: r.Headers}
+}
+
+// permanent says that the same record will be refused again.
+func permanent(err error) bool {
+	return slices.ContainsFunc([]error{
+		kerr.MessageTooLarge, kerr.RecordListTooLarge, kerr.InvalidRecord, kerr.InvalidTimestamp,
+		kerr.InvalidTopicException, kerr.UnknownTopicOrPartition,
+	}, func(known error) bool { return errors.Is(err, known) })
+}
+
+func (p *Pipeline) end(it *item) {
+	p.mu.Lock()
+	it.done = true
+	p.mu.Unlock()
+	p.meter.Ended(it.record, it.outcome)
+	if it.counter != "" {
+		p.meter.Count(it.counter, 1)
+	}
+}
+
+// table is what a compacted topic says by now: the segment of each customer.
+type table struct {
+	mu   sync.RWMutex
+	rows map[string]string
+}
+
+func (t *table) segment(customer string) (string, bool) {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	segment, ok := t.rows[customer]
+	return segment, ok
+}
+
+func (t *table) apply(fetches kgo.Fetches) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	fetches.EachRecord(func(r *kgo.Record) {
+		switch {
+		case r.Attrs.IsControl():
+		case r.Value == nil:
+			delete(t.rows, key(r.Key))
+		default:
+			t.rows[key(r.Key)] = tidy(string(r.Value))
+		}
+	})
+}
+
+// follow reads the table for as long as ctx lasts and closes loaded when it has reached what was the end at the start.
+func (t *table) follow(ctx context.Context, client *kgo.Client, topic string, retry time.Duration, loaded chan<- struct{}) {
+	left, err := ends(ctx, client, topic)
+	for ; err != nil; left, err = ends(ctx, client, topic) {
+		if !sleep(ctx, retry) {
+			return
+		}
+	}
+	open := true
+	for ctx.Err() == nil {
+		if open && len(left) == 0 {
+			close(loaded)
+			open = false
+		}
+		fetches := client.PollFetches(ctx)
+		t.apply(fetches)
+		fetches.EachRecord(func(r *kgo.Record) {
+			// The last offset may be the end of a transaction, or of a record that compaction has taken since.
+			if end, ok := left[r.Partition]; ok && r.Offset+1 >= end {
+				delete(left, r.Partition)
+			}
+		})
+	}
+}
+
+// ends are the ends of those partitions that hold anything.
+func ends(ctx context.Context, client *kgo.Client, topic string) (map[int32]int64, error) {
+	admin := kadm.NewClient(client)
+	starts, err := admin.ListStartOffsets(ctx, topic)
+	if err == nil {
+		err = starts.Error()
+	}
+	if err != nil {
+		return nil, err
+	}
+	stable, err := admin.ListCommittedOffsets(ctx, topic)
+	if err == nil {
+		err = stable.Error()
+	}
+	left := map[int32]int64{}
+	stable.Each(func(o kadm.ListedOffset) {
+		if start, ok := starts.Lookup(topic, o.Partition); ok && o.Offset > start.Offset {
+			left[o.Partition] = o.Offset
+		}
+	})
+	return left, err
+}
+
+// sleep is false if ctx ended first.
+func sleep(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// errUnknown is an answer: the service does not know the customer.
+var errUnknown = errors.New("unknown customer")
+
+// maxAnswers keeps the memory of answers bounded; it is far above what lives within a TTL.
+const maxAnswers = 100_000
+
+// service asks for the risk of customers.
+type service struct {
+	client  *http.Client
+	url     string
+	timeout time.Duration
+	ttl     time.Duration
+	places  chan struct{}
+
+	mu    sync.Mutex
+	known map[string]answer
+}
+
+type answer struct {
+	risk string
+	till time.Time
+}
+
+// remembered is an answer that is still good.
+func (s *service) remembered(customer string) (string, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	a, ok := s.known[customer]
+	return a.risk, ok && time.Now().Before(a.till)
+}
+
+func (s *service) remember(customer, risk string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := time.Now()
+	if len(s.known) >= maxAnswers {
+		for c, a := range s.known {
+			if !now.Before(a.till) || len(s.known) >= maxAnswers {
+				delete(s.known, c)
+			}
+		}
+	}
+	s.known[customer] = answer{risk, now.Add(s.ttl)}
+}
+
+// ask makes one request. Only an answer is remembered, never an error: the next one may be better.
+func (s *service) ask(ctx context.Context, customer string) (string, error) {
+	select {
+	case s.places <- struct{}{}:
+		defer func() { <-s.places }()
+	case <-ctx.Done():
+		return "", ctx.Err()
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.timeout)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.TrimSuffix(s.url, "/")+"/customers/"+url.PathEscape(customer), nil)
+	if err != nil {
+		return "", err
+	}
+	resp, err := s.client.Do(req)
+	if err != nil {
+		return "", err
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, 4096))
+	switch {
+	case err != nil:
+		return "", err
+	case resp.StatusCode == http.StatusNotFound:
+		return "", errUnknown
+	case resp.StatusCode != http.StatusOK:
+		return "", fmt.Errorf("the service answers %d", resp.StatusCode)
+	}
+	risk := tidy(strings.ToValidUTF8(string(body), "\uFFFD"))
+	s.remember(customer, risk)
+	return risk, nil
+}
+
+// question is one customer's risk, for all records of a batch that want it.
+type question struct {
+	risk string
+	err  error
+	done chan struct{}
+}
+
+// inquire finds the risk out, however often it takes.
+func (p *Pipeline) inquire(ctx context.Context, q *question, customer string, asker *item) {
+	defer close(q.done)
+	for {
+		q.risk, q.err = p.service.ask(ctx, customer)
+		if q.err == nil || q.err == errUnknown || ctx.Err() != nil {
+			return
+		}
+		p.meter.Failed(asker.record, q.err)
+		p.meter.Check("service", readiness, q.err)
+		p.meter.Waiting(asker.record, time.Now().Add(p.cfg.RetryAfter))
+		if !sleep(ctx, p.cfg.RetryAfter) {
+			return
+		}
+		p.meter.Retried(asker.record)
+	}
+}
