@@ -33,6 +33,7 @@ type shop struct {
 	cfg                             Config
 	rules                           Rules
 	partner                         *httpfake.Partner
+	faults                          []*harness.Fault // of the pipelines that start from now on
 }
 
 // openShop sets the scene, with that many partitions in the source.
@@ -69,8 +70,9 @@ type member struct {
 // start starts a pipeline as the scene has it configured by now.
 func (s *shop) start(name string) *member {
 	m := &member{s: s}
-	cfg, rules := s.cfg, s.rules
+	cfg, rules, faults := s.cfg, s.rules, s.faults
 	m.Process = s.w.Start(name, func(p *harness.Process) (harness.Runner, error) {
+		p.Fault(faults...) // before it sends anything
 		var client *http.Client
 		if s.partner != nil {
 			client = httpfake.Client(p)
@@ -83,6 +85,13 @@ func (s *shop) start(name string) *member {
 		return pipeline, err
 	})
 	return m
+}
+
+// disturbed starts a pipeline whose requests meet these faults.
+func (s *shop) disturbed(name string, faults ...*harness.Fault) *member {
+	s.faults = faults
+	defer func() { s.faults = nil }()
+	return s.start(name)
 }
 
 // service opens the service that knows every customer's risk, and has the pipelines ask it.

@@ -57,9 +57,10 @@ const readiness = ops.Readiness
 // them the pipeline's own.
 //
 // Of several outputs of one record either all are written or none: sizes are looked at first. An offset is committed when
-// all outputs of its record, and of those before it in its partition, are acknowledged. Events of one customer that come
-// from one partition are written in its order, whatever has to be waited for. An output that is refused for now is
-// written again RetryAfter later; nothing overtakes it. Meanwhile no more than MaxBatch records are in hand.
+// all outputs of its record, and of those before it in its partition, are acknowledged. Events that come from one
+// partition are written in its order, whatever has to be waited for, and whoever they are about. An output that is refused
+// for now is written again RetryAfter later, before what comes behind it. Meanwhile no more than MaxBatch records are in
+// hand.
 type Pipeline struct {
 	cfg   Config
 	opts  []kgo.Opt
@@ -489,7 +490,7 @@ func (p *Pipeline) leave(client *kgo.Client) {
 // Stats returns a snapshot of what the pipeline did: see [ops.Stats] for the laws that it keeps. Processed are events
 // whose outputs are acknowledged, tombstones among them; Filtered are those that were filtered or rejected; Parked those
 // that were parked or quarantined; Dead those that were dead-lettered. Failed counts failed requests to the service,
-// outputs that were refused, and what was dead-lettered.
+// outputs that were refused, and what was dead-lettered; Retried the requests that were made again.
 //
 // Extra has "filtered_<reason>" for each reason, "rejected", "quarantined" and "parked". The alerts are
 // "handler_failures", as the meter has it by default, and "data_quality", which fires when ErrQuality ends Run.
