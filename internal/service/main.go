@@ -101,6 +101,7 @@ func serve(ctx context.Context, lesson string, o options, start func(options, *S
 	}
 	defer k.close()
 	stage := &Stage{ctx: ctx, options: o, kafka: k, mux: http.NewServeMux()}
+	defer stage.clean()
 	service, err := start(o, stage)
 	if err != nil {
 		return err

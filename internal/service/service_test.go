@@ -113,6 +113,7 @@ func TestAServiceLeavesNothingBehind(t *testing.T) {
 	o := options{http: "127.0.0.1:0", rate: 500, bad: 0.5, seed: 1, grace: time.Minute}
 	ended := make(chan error, 1)
 	beside := make(chan struct{})
+	var dir string
 	go func() {
 		ended <- serve(ctx, "lesson99", o, func(_ options, s *Stage) (Service, error) {
 			s.Topics(2, "words", "", "words")
@@ -127,6 +128,8 @@ func TestAServiceLeavesNothingBehind(t *testing.T) {
 			s.Also("beside", func(ctx context.Context) error { <-ctx.Done(); close(beside); return nil })
 			s.Handle("GET /more", http.NotFoundHandler())
 			s.Records("/words", "words")
+			dir = s.Dir()
+			require.DirExists(t, dir)
 			s.Note("curl %s/more")
 			c.opts, cluster = s.Opts(kgo.ConsumeTopics("words")), s.kafka.brokers
 			return c, nil
@@ -156,6 +159,7 @@ func TestAServiceLeavesNothingBehind(t *testing.T) {
 
 	require.NoError(t, <-ended)
 	<-beside
+	require.NoDirExists(t, dir)
 	require.Contains(t, out.String(), "processed; 0 failed attempts")
 	http.DefaultClient.CloseIdleConnections()
 	until(t, "no goroutine left", func() bool { return len(ours()) == 0 })

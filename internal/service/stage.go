@@ -3,8 +3,10 @@ package service
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"net/http"
+	"os"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
@@ -26,7 +28,8 @@ type Stage struct {
 	mux     *http.ServeMux
 	traffic []traffic
 	also    []task
-	notes   []string // "what it does", "curl …"
+	notes   []string
+	dirs    []string
 	errs    []error
 }
 
@@ -74,6 +77,22 @@ func (s *Stage) Steadily(what string, next func(r *rand.Rand, bad bool) func(ctx
 // Also runs beside the service, from before its start until after its end. An error ends everything.
 func (s *Stage) Also(name string, run func(ctx context.Context) error) {
 	s.also = append(s.also, task{name, run})
+}
+
+// Dir is a new directory that is gone when the service has stopped.
+func (s *Stage) Dir() string {
+	dir, err := os.MkdirTemp("", "kata-serve-")
+	s.errs = append(s.errs, err)
+	s.dirs = append(s.dirs, dir)
+	return dir
+}
+
+func (s *Stage) clean() {
+	for _, dir := range s.dirs {
+		if err := os.RemoveAll(dir); err != nil {
+			slog.Warn("a directory stays behind", "error", err)
+		}
+	}
 }
 
 // Handle answers on a path of its own, beside /stats and the others.
