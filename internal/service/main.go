@@ -100,7 +100,7 @@ func serve(ctx context.Context, lesson string, o options, start func(options, *S
 		return usage{err}
 	}
 	defer k.close()
-	stage := &Stage{ctx: ctx, options: o, kafka: k, mux: http.NewServeMux()}
+	stage := &Stage{ctx: ctx, options: o, kafka: k, mux: http.NewServeMux(), failing: complaint{what: "records of the traffic are lost"}}
 	defer stage.clean()
 	service, err := start(o, stage)
 	if err != nil {

@@ -124,6 +124,11 @@ func TestAServiceLeavesNothingBehind(t *testing.T) {
 			require.NoError(t, err)
 			require.Len(t, found["words"].Partitions, 2)
 			require.Len(t, found["table"].Partitions, 1)
+			s.Produce(kgo.KeyStringRecord("first", "word"))
+			require.Error(t, errors.Join(s.errs...), "it names no topic")
+			s.errs = nil
+			s.Produce(&kgo.Record{Topic: "words", Value: []byte("bad")})
+			require.NoError(t, errors.Join(s.errs...))
 			s.Traffic("words", words)
 			s.Also("beside", func(ctx context.Context) error { <-ctx.Done(); close(beside); return nil })
 			s.Handle("GET /more", http.NotFoundHandler())

@@ -30,6 +30,7 @@ type Stage struct {
 	also    []task
 	notes   []string
 	dirs    []string
+	failing complaint
 	errs    []error
 }
 
@@ -52,17 +53,25 @@ func (s *Stage) CompactedTopics(partitions int32, names ...string) {
 	s.errs = append(s.errs, s.kafka.create(s.ctx, partitions, map[string]*string{"cleanup.policy": &compact}, names...))
 }
 
-// Traffic produces what next returns, at the rate that was asked for, all the time. bad says that this record is to be a
-// bad one; what that means is the lesson's. Whatever next leaves to chance it takes from r, so that a seed repeats it.
+// Produce writes records before the service starts.
+func (s *Stage) Produce(records ...*kgo.Record) {
+	ctx, cancel := context.WithTimeout(s.ctx, patience)
+	defer cancel()
+	s.errs = append(s.errs, s.kafka.client.ProduceSync(ctx, records...).FirstErr())
+}
+
+// Send writes a record and does not wait for it. While Kafka is away it is lost, rather than kept in a memory that grows.
+func (s *Stage) Send(record *kgo.Record) {
+	s.kafka.client.TryProduce(context.WithoutCancel(s.ctx), record, func(_ *kgo.Record, err error) { s.failing.about(err) })
+}
+
+// Traffic sends what next returns, at the rate that was asked for, all the time. bad says that this record is to be a bad
+// one; what that means is the lesson's. Whatever next leaves to chance it takes from r, so that a seed repeats it.
 func (s *Stage) Traffic(topic string, next func(r *rand.Rand, bad bool) *kgo.Record) {
-	report := &complaint{what: "a record of the traffic was not produced"}
 	s.Steadily("records to "+topic, func(r *rand.Rand, bad bool) func(context.Context) {
 		record := next(r, bad)
-		if record.Topic == "" {
-			record.Topic = topic
-		}
-		// TryProduce: while Kafka is away the traffic is lost, and not a memory that grows.
-		s.kafka.client.TryProduce(context.WithoutCancel(s.ctx), record, func(_ *kgo.Record, err error) { report.about(err) })
+		record.Topic = topic
+		s.Send(record)
 		return nil
 	})
 }
