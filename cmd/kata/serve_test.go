@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"runtime"
 	"strings"
@@ -295,4 +296,59 @@ func TestAStubIsNotReadyToBeServed(t *testing.T) {
 
 	require.Equal(t, exitBroken, cmd.ProcessState.ExitCode(), "%s", said)
 	require.Contains(t, string(said), "katas/lesson07 is not ready to be served")
+}
+
+// A service that does not stop is a learner's every day.
+func TestTheSecondCtrlCKills(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("a process cannot be asked to stop here, but from its own terminal")
+	}
+	root := t.TempDir()
+	for name, text := range map[string]string{
+		"go.mod":                     "module example.test/course\n\ngo 1.25\n",
+		"katas/lesson01/consumer.go": "package lesson01\n",
+		"solutions/lesson01/serve/main.go": `package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+)
+
+func main() {
+	signal.Ignore(os.Interrupt)
+	fmt.Println("up")
+	_, _ = io.ReadAll(os.Stdin)
+	fmt.Println("asked")
+	select {}
+}
+`,
+	} {
+		name = filepath.Join(root, filepath.FromSlash(name))
+		require.NoError(t, os.MkdirAll(filepath.Dir(name), 0o755))
+		require.NoError(t, os.WriteFile(name, []byte(text), 0o644))
+	}
+	exe, err := os.Executable()
+	require.NoError(t, err)
+	cmd := &exec.Cmd{Path: exe, Args: []string{"kata", "serve", "01"}, Dir: root, Env: append(os.Environ(), "GOFLAGS=-buildvcs=false"), Stderr: os.Stderr}
+	out, err := cmd.StdoutPipe()
+	require.NoError(t, err)
+	require.NoError(t, cmd.Start())
+	t.Cleanup(func() { _ = cmd.Process.Kill() })
+	c := &child{t: t, cmd: cmd, ended: make(chan error, 1)}
+	said := bufio.NewReader(out)
+	says := func(want string) {
+		line, err := said.ReadString('\n')
+		require.NoError(t, err)
+		require.Equal(t, want+"\n", line)
+	}
+	says("up")
+
+	require.NoError(t, cmd.Process.Signal(os.Interrupt))
+	says("asked")
+	go func() { c.ended <- cmd.Wait() }()
+	c.until("killed", func() bool { return cmd.Process.Signal(os.Interrupt) != nil })
+
+	c.exits(exitBroken)
 }

@@ -19,6 +19,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/kafka-katas/kafka-katas/ops"
@@ -173,6 +174,38 @@ func TestAServiceLeavesNothingBehind(t *testing.T) {
 		require.NoError(t, err)
 		require.NoError(t, l.Close())
 	}
+}
+
+func TestOnARealClusterMissingTopicsAreMadeAndNothingIsDeleted(t *testing.T) {
+	cluster, err := kfake.NewCluster(kfake.NumBrokers(2), kfake.SeedTopics(5, "there"))
+	require.NoError(t, err)
+	defer cluster.Close()
+	t.Setenv("KAFKA_BROKERS", " "+strings.Join(cluster.ListenAddrs(), ", ")+",")
+	ctx, cancel := context.WithCancel(t.Context())
+	c, out := &counter{}, &output{}
+	ended := make(chan error, 1)
+	go func() {
+		ended <- serve(ctx, "lesson99", options{http: "127.0.0.1:0", rate: 500, grace: time.Minute}, func(_ options, s *Stage) (Service, error) {
+			s.Topics(2, "there", "missing")
+			s.Traffic("missing", words)
+			c.opts = s.Opts(kgo.ConsumeTopics("missing"))
+			return c, errors.Join(s.errs...)
+		}, out)
+	}()
+	until(t, "traffic", func() bool { return c.n.Load() > 20 })
+
+	cancel()
+
+	require.NoError(t, <-ended)
+	require.Contains(t, out.String(), "KAFKA_BROKERS: 127.0.0.1:")
+	client, err := kgo.NewClient(kgo.SeedBrokers(cluster.ListenAddrs()...))
+	require.NoError(t, err)
+	defer client.Close()
+	found, err := kadm.NewClient(client).ListEndOffsets(t.Context(), "there", "missing")
+	require.NoError(t, err)
+	require.Len(t, found["there"], 5)
+	require.Len(t, found["missing"], 2)
+	require.Positive(t, found["missing"][0].Offset+found["missing"][1].Offset)
 }
 
 func TestWhatEndsAServiceIsSaid(t *testing.T) {
