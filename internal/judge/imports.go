@@ -68,6 +68,7 @@ var answerModules = []string{
 	"github.com/twmb/franz-go/pkg/kerr",
 	"golang.org/x/sync",
 	"golang.org/x/text/unicode/norm",
+	"go.etcd.io/bbolt",
 }
 
 func forAnswers(module, path string) bool {

@@ -1,0 +1,226 @@
+package lesson12
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+
+	"github.com/kafka-katas/kafka-katas/harness"
+	"github.com/kafka-katas/kafka-katas/harness/httpfake"
+)
+
+// exchange is one request of a customer and its response.
+type exchange struct {
+	method, path, body string
+	code               int
+	header             http.Header
+	from, to           time.Duration
+}
+
+// fields are those that a problem names.
+func (e exchange) fields() (out []string) {
+	var p struct{ Fields []FieldProblem }
+	json.Unmarshal([]byte(e.body), &p) //nolint:errcheck // then there are none
+	for _, f := range p.Fields {
+		out = append(out, f.Field)
+	}
+	return out
+}
+
+// ask sends a request to a member, as a customer does.
+func (s *stage) ask(m *member, method, path, key, body string) exchange {
+	s.mu.Lock()
+	customer := s.customer
+	s.mu.Unlock()
+	if customer == nil {
+		s.Start("customer", func(p *harness.Process) (harness.Runner, error) {
+			customer = httpfake.Client(p)
+			return harness.RunFunc(func(ctx context.Context) error { <-ctx.Done(); customer.CloseIdleConnections(); return nil }), nil
+		})
+		s.mu.Lock()
+		s.customer = customer
+		s.mu.Unlock()
+	}
+	return s.send(m, customer, method, path, key, body)
+}
+
+func (s *stage) send(m *member, customer *http.Client, method, path, key, body string) exchange {
+	e := exchange{method: method, path: path, from: s.Now()}
+	ctx, cancel := context.WithTimeout(s.Context(), time.Minute)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, method, "http://"+m.address+path, strings.NewReader(body))
+	if err != nil {
+		panic(err)
+	}
+	request.Header.Set("Content-Type", "application/json")
+	if key != "" {
+		request.Header.Set("Idempotency-Key", key)
+	}
+	response, err := customer.Do(request)
+	if err != nil {
+		e.to, e.body = s.Now(), err.Error()
+		return e
+	}
+	defer response.Body.Close()
+	text, _ := io.ReadAll(response.Body)
+	e.code, e.header, e.body, e.to = response.StatusCode, response.Header, string(text), s.Now()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.exchanges = append(s.exchanges, e)
+	return e
+}
+
+// answered claims what a request was answered with.
+//
+//go:noinline
+func (e exchange) answered(code int, fields ...string) harness.Claim {
+	return func(*harness.World) error {
+		if e.code != code {
+			return harness.Broke[harness.Misreported]("a caller acts on the status alone", "%s %s was answered with %d (%s); it should be %d", e.method, e.path, e.code, strings.TrimSpace(e.body), code)
+		}
+		for _, f := range fields {
+			if !strings.Contains(" "+strings.Join(e.fields(), " ")+" ", " "+f+" ") {
+				return harness.Broke[harness.Misreported]("whoever sent it must know what to correct", "%s %s was refused without naming %s: %s", e.method, e.path, f, e.body)
+			}
+		}
+		return nil
+	}
+}
+
+// status is what a GET of a Location says.
+func (s *stage) status(m *member, accepted exchange) Status {
+	var status Status
+	e := s.ask(m, http.MethodGet, accepted.header.Get("Location"), "", "")
+	json.Unmarshal([]byte(e.body), &status) //nolint:errcheck // then it is not what is wanted
+	return status
+}
+
+//go:noinline
+func (s *stage) found(m *member, accepted exchange, want string, onHand int64) harness.Claim {
+	return func(*harness.World) error {
+		got := s.status(m, accepted)
+		if got.Status != want {
+			return harness.Broke[harness.Misreported]("a caller that polls the status acts on it", "the command of %s is %q; it should be %q", accepted.header.Get("Location"), got.Status, want)
+		}
+		if want != "pending" && (got.Event == nil || got.Event.OnHand != onHand || got.Event.CausationID != got.ID) {
+			return harness.Broke[harness.Misreported]("a caller that polls the status acts on it", "the status of %s does not show the event: %+v", accepted.header.Get("Location"), got)
+		}
+		return nil
+	}
+}
+
+const restock5 = `{"type":"restock","sku":"book","quantity":5}`
+
+// 202 is a promise: the command is with the broker, and Location is where to ask for it.
+func TestStep05_AnAcceptedCommandIsCarriedOut(t *testing.T) {
+	harness.Run(t, func(w *harness.World) {
+		s := inventory(w, 1)
+		a := s.start("a")
+		w.Sleep(5 * time.Second)
+
+		a.Pause()
+		w.Sleep(time.Second)
+		restock := s.ask(a, http.MethodPost, "/commands", "", restock5)
+		reserve := s.ask(a, http.MethodPost, "/commands", "", `{"type":"reserve","sku":"book","quantity":6}`)
+		w.Claim(restock.answered(http.StatusAccepted), reserve.answered(http.StatusAccepted), s.found(a, restock, "pending", 0))
+		a.Resume()
+
+		w.Within(time.Minute, s.group.Drained(s.commands))
+		w.Claim(s.found(a, restock, "done", 5), s.found(a, reserve, "rejected", 5), s.described())
+	})
+}
+
+// Whoever hears 202 throws his copy away. So nobody hears it before the broker has said that it has the command.
+func TestStep05_NobodyIsToldBeforeTheBrokerHasIt(t *testing.T) {
+	harness.Run(t, func(w *harness.World) {
+		s := inventory(w, 1)
+		a := s.start("a")
+		w.Sleep(5 * time.Second)
+
+		a.Fault(harness.Delay(harness.Produce, 2*time.Second))
+		slow := s.ask(a, http.MethodPost, "/commands", "", restock5)
+		a.ClearFaults()
+		a.Fault(harness.Fail(harness.Produce, kerr.TopicAuthorizationFailed).Times(100))
+		refused := s.ask(a, http.MethodPost, "/commands", "", restock5)
+		a.ClearFaults()
+
+		w.Claim(slow.answered(http.StatusAccepted), notBefore(slow, 2*time.Second), refused.answered(http.StatusServiceUnavailable), s.described())
+	})
+}
+
+//go:noinline
+func notBefore(e exchange, least time.Duration) harness.Claim {
+	return func(*harness.World) error {
+		if took := e.to - e.from; took < least {
+			return harness.Broke[harness.Lost]("who has heard 202 throws his copy away: if the broker never gets the command, nobody has it",
+				"%s %s was answered with %d after %v; the broker acknowledged it after %v", e.method, e.path, e.code, took, least)
+		}
+		return nil
+	}
+}
+
+// A caller has a timeout of its own. While the broker is away it hears so within API.Timeout, and status goes on.
+func TestStep05_WithoutABrokerTheAnswerIs503InTime(t *testing.T) {
+	harness.Run(t, func(w *harness.World) {
+		s := inventory(w, 1)
+		a := s.start("a")
+		w.Sleep(5 * time.Second)
+		before := s.ask(a, http.MethodPost, "/commands", "", restock5)
+		w.Within(time.Minute, s.group.Drained(s.commands))
+
+		w.Kafka().Down()
+		w.Sleep(2 * time.Second)
+		away := s.ask(a, http.MethodPost, "/commands", "k-1", restock5)
+		w.Claim(away.answered(http.StatusServiceUnavailable), harness.AtMost("the answer", away.to-away.from, s.cfg.API.Timeout), s.found(a, before, "done", 5))
+		w.Kafka().Up()
+		w.Sleep(time.Minute)
+		again := s.ask(a, http.MethodPost, "/commands", "k-1", restock5)
+
+		w.Within(time.Minute, s.group.Drained(s.commands))
+		w.Claim(again.answered(http.StatusAccepted), s.found(a, again, "done", 10), s.described())
+	})
+}
+
+// The description is what others build on: every answer is one that it has.
+func TestStep05_EveryAnswerIsAsDescribed(t *testing.T) {
+	harness.Run(t, func(w *harness.World) {
+		s := inventory(w, 1)
+		a := s.start("a")
+		w.Sleep(5 * time.Second)
+
+		broken := s.ask(a, http.MethodPost, "/commands", "", `{"type":`)
+		invalid := s.ask(a, http.MethodPost, "/commands", "", `{"type":"paint","sku":"","quantity":0}`)
+		large := s.ask(a, http.MethodPost, "/commands", "", `{"type":"restock","sku":"`+strings.Repeat("x", 70_000)+`","quantity":1}`)
+		unknown := s.ask(a, http.MethodGet, "/commands/nobody-knows-it", "", "")
+		description := s.ask(a, http.MethodGet, "/openapi.yaml", "", "")
+		s.db.refuses(1)
+		refused := s.ask(a, http.MethodPost, "/commands", "k-2", restock5)
+		w.Within(time.Minute, s.group.Drained(s.commands))
+
+		w.Claim(broken.answered(http.StatusBadRequest), invalid.answered(http.StatusUnprocessableEntity, "type", "sku", "quantity"),
+			large.answered(http.StatusRequestEntityTooLarge), unknown.answered(http.StatusNotFound), description.answered(http.StatusOK),
+			refusedOrAccepted(refused), s.described(), harness.Reported(func() error {
+				if description.body != string(OpenAPI) {
+					return fmt.Errorf("GET /openapi.yaml is not OpenAPI: %.80q", description.body)
+				}
+				return nil
+			}))
+	})
+}
+
+// refusedOrAccepted claims that a store that refuses for a moment leads to no answer that nobody can handle.
+//
+//go:noinline
+func refusedOrAccepted(e exchange) harness.Claim {
+	if e.code == http.StatusAccepted {
+		return e.answered(http.StatusAccepted)
+	}
+	return e.answered(http.StatusServiceUnavailable)
+}
