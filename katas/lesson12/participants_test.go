@@ -154,13 +154,13 @@ func (ps *participants) askedFor(order string, want ...string) harness.Claim {
 		case diff == "":
 			return nil
 		case slices.Equal(sorted(got), sorted(want)):
-			return harness.Broke[harness.Reordered]("a step must not be undone before what was built on it", "the tasks of %s were asked for in another order (- should be, + is): %s", order, diff)
+			return harness.Broke[harness.Reordered]("a step must not be undone before what was built on it", "the tasks of order %s were asked for in another order (- should be, + is): %s", order, diff)
 		case len(got) > len(want):
-			return harness.Broke[harness.Duplicated]("somebody is asked to do what must not be done, or not again", "%s asked for too many tasks (- should be, + is): %s", order, diff)
+			return harness.Broke[harness.Duplicated]("somebody is asked to do what must not be done, or not again", "for order %s too many tasks were asked for (- should be, + is): %s", order, diff)
 		case len(got) < len(want):
-			return harness.Broke[harness.Lost]("nobody does what nobody asks for", "%s did not ask for everything (- should be, + is): %s", order, diff)
+			return harness.Broke[harness.Lost]("nobody does what nobody asks for", "for order %s a task was never asked for (- should be, + is): %s", order, diff)
 		}
-		return harness.Broke[harness.Misrouted]("somebody is asked to do the wrong thing", "%s asked for other tasks (- should be, + is): %s", order, diff)
+		return harness.Broke[harness.Misrouted]("somebody is asked to do the wrong thing", "for order %s other tasks were asked for (- should be, + is): %s", order, diff)
 	}
 }
 

@@ -81,8 +81,8 @@ func TestStep17_ALateSuccessIsUndoneToo(t *testing.T) {
 	harness.Run(t, func(w *harness.World) {
 		s := ordering(w, 1)
 		ps := s.participants()
-		ps.on("early/ship", part{after: 35 * time.Second}).on("early/refund", part{after: 20 * time.Second}) // while it is undone
-		ps.on("late/ship", part{after: 2 * time.Minute})                                                     // when it has ended
+		ps.on("early/ship", part{after: 35 * time.Second, twice: true}).on("early/refund", part{after: 20 * time.Second}) // while it is undone
+		ps.on("late/ship", part{after: 2 * time.Minute})                                                                  // when it has ended
 		ps.on("never/ship", part{fails: true, silent: true})
 		ps.on("no/ship", part{fails: true, after: 2 * time.Minute})
 		a := s.start("a")
@@ -101,7 +101,7 @@ func TestStep17_ALateSuccessIsUndoneToo(t *testing.T) {
 			ps.askedFor("late", "late/reserve", "late/charge", "late/ship", "late/refund", "late/release", "late/recall"),
 			ps.askedFor("never", "never/reserve", "never/charge", "never/ship", "never/refund", "never/release"),
 			ps.askedFor("no", "no/reserve", "no/charge", "no/ship", "no/refund", "no/release"),
-			a.extra("ignored_replies", 1))
+			a.extra("ignored_replies", 2))
 	})
 }
 
@@ -126,6 +126,8 @@ func TestStep18_AReplyThatIsNotWaitedForChangesNothing(t *testing.T) {
 		reply("o-9", "o-9/charge", "done")    // nobody knows that order
 		s.orders.Produce(placed("o-1"))
 		s.orders.Produce(asJSON("o-1", "no message"))
+		w.Sleep(2 * time.Second)
+		w.Claim(ps.askedFor("o-1", "o-1/reserve", "o-1/charge"), s.ended(true, nil))
 		w.Sleep(time.Minute)
 		reply("o-1", "o-1/ship", "failed") // the order has ended
 

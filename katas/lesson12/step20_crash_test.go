@@ -113,6 +113,8 @@ func TestStep21_ACrashAtATimerLeadsToTheSameEnd(t *testing.T) {
 
 				w.SleepUntil(asked + moment)
 				crash(saga)
+				w.SleepUntil(asked + 4*time.Minute) // longer than a crash is noticed, and before the late reply
+				w.Claim(s.ended(false, map[string]string{"late": Cancelled}))
 				w.SleepUntil(asked + 8*time.Minute)
 
 				w.Claim(s.ended(false, map[string]string{"late": Cancelled}), s.group.CommitSafe(s.orders), s.group.Drained(s.orders),
