@@ -209,8 +209,9 @@ type Outside struct {
 	Resolve func(ctx context.Context, host string) ([]netip.Addr, error)
 	// Transport, if set, is laid round the transport of every call that leaves the service: traces, metrics.
 	Transport func(http.RoundTripper) http.RoundTripper
-	// Attempt, if set, is laid round every attempt at a record: it must be called with the record's work, and the
-	// record's work must be done inside: nil says that the record is done with and may be committed.
+	// Attempt, if set, is laid round every attempt at a record: what it returns is called for the attempt, and the work
+	// for the record is done inside. A nil from it says that the record is done with (carried out, rejected,
+	// dead-lettered, or ignored for good) and may be committed; an error, that it is not.
 	Attempt func(Handler) Handler
 }
 

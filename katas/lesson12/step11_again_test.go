@@ -75,8 +75,8 @@ func TestStep11_ACrashAfterTheCallLeadsToNoSecondEffect(t *testing.T) {
 		s, shipping := calling(w, 1)
 		named := shipment("o-2")
 		named.Headers = append(named.Headers, header("event-id", "e-77"))
-		s.calls.Produce(shipment("o-1"), named)
 		s.start("a").CrashAfter(harness.Exchange)
+		s.calls.Produce(shipment("o-1"), named)
 		w.Until(harness.Gone("a"))
 
 		s.start("b")
