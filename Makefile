@@ -24,8 +24,8 @@ help: ## show this
 kata: ## run a lesson: make kata LESSON=07
 	go test $(TAGS) ./katas/lesson$(NN)/...
 
-watch: ## run a lesson again at each change: make watch LESSON=07
-	go tool gotestsum --watch --watch-clear --format standard-quiet --packages ./katas/lesson$(NN) -- $(TAGS)
+watch: ## run a lesson again at each save, in a terminal: make watch LESSON=07
+	@go tool kata watch $(NN)
 
 check: fmt build vet lint solutions-check test ## everything that CI checks
 

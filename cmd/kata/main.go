@@ -8,12 +8,13 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"syscall"
 
 	"github.com/spf13/cobra"
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
 	stop()
 	os.Exit(code)
@@ -63,7 +64,7 @@ Exit codes: 0 all is well, 1 something is red, 2 a wrong call or environment.`,
 	}
 	root.AddGroup(&cobra.Group{ID: "learn", Title: "Learn:"}, &cobra.Group{ID: "course", Title: "The course itself:"})
 	for _, c := range []*cobra.Command{
-		newList(), newNext(), newTest(), newHint(), newExplain(), newDebrief(), newDiff(), newReport(), newReplay(), newReset(), newDoctor(),
+		newList(), newNext(), newTest(), newWatch(), newHint(), newExplain(), newDebrief(), newDiff(), newReport(), newReplay(), newReset(), newDoctor(),
 		newServe(),
 	} {
 		c.GroupID = "learn"
