@@ -69,6 +69,7 @@ var answerModules = []string{
 	"golang.org/x/sync",
 	"golang.org/x/text/unicode/norm",
 	"go.etcd.io/bbolt",
+	"golang.org/x/time",
 }
 
 func forAnswers(module, path string) bool {
