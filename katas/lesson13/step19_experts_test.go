@@ -407,6 +407,27 @@ func TestStep24_AStreamThatDoesNotEndWellSaysSo(t *testing.T) {
 	})
 }
 
+// The reader of a stream asks for something else with each part: whoever hands out replies must not be the one who waits.
+func TestStep24_AReaderMayAskInTurn(t *testing.T) {
+	harness.Run(t, func(w *harness.World) {
+		c := newCounterpart(w)
+		startPricing(w, "pricing", c.answering(), nil, func(p *harness.Process, ctx context.Context, r *kgo.Record) ([][]byte, error) {
+			if string(r.Value) == "basket" {
+				return [][]byte{[]byte("book"), []byte("pen"), []byte("ink"), []byte("globe"), []byte("atlas")}, nil
+			}
+			return quote(p, ctx, r)
+		})
+		a := startShop(w, "shop", c.config())
+
+		basket := w.Call("stream whose reader asks", 1, func(ctx context.Context, i int) error {
+			return a.Stream(ctx, Request{Value: []byte("basket")}, func(r Reply) error { return a.asks(string(r.Value), 0)(ctx, i) })
+		})
+
+		w.Within(time.Minute, basket.Done())
+		w.Claim(basket.Returned(nil), a.nobodyWaits())
+	})
+}
+
 // One reader is slow. Its parts wait, up to a limit; everybody else's replies do not.
 func TestStep24_ASlowReaderHoldsUpNobody(t *testing.T) {
 	harness.Run(t, func(w *harness.World) {
