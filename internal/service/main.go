@@ -147,7 +147,7 @@ func serve(ctx context.Context, lesson string, o options, start func(options, *S
 	for len(failed) > 0 {
 		errs = append(errs, <-failed)
 	}
-	fmt.Fprintf(out, "stopped: %s\n", sum(service.Stats()))
+	fmt.Fprintf(out, "stopped: %s\n", last(service))
 	return errors.Join(errs...)
 }
 
@@ -227,6 +227,18 @@ func (s *Stage) announce(out io.Writer, lesson string, addr net.Addr, service Se
 	}
 	fmt.Fprintf(&b, "\nCtrl-C stops it.\n")
 	_, _ = io.WriteString(out, b.String())
+}
+
+// last is what the service did in all. It may hang: it may be a learner's.
+func last(service Service) string {
+	said := make(chan string, 1)
+	go func() { said <- sum(service.Stats()) }()
+	select {
+	case s := <-said:
+		return s
+	case <-time.After(time.Second):
+		return "Stats does not answer; it must, from memory"
+	}
 }
 
 func sum(s ops.Stats) string {
