@@ -1,0 +1,51 @@
+package lesson09
+
+import (
+	"context"
+	"errors"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/kafka-katas/kafka-katas/ops"
+	"github.com/kafka-katas/kafka-katas/ops/meter"
+)
+
+// Reject is the error of a handler that can do nothing with a record, now or later. A ShareConsumer hands it back as
+// rejected: it is not delivered again, to anybody. To a Consumer it is a failure like any other.
+func Reject(cause error) error {
+	// TODO
+	return errors.New("lesson09: Reject is not written yet")
+}
+
+// ShareConsumer is one member of a share group (KIP-932, Kafka 4.2): a queue. The broker lends records out one by one to
+// whoever has time, also those of one partition to several members, and notes for each whether it was accepted, released
+// or rejected. There are no offsets to commit, there is no order, and no rebalance gives up what is in work.
+type ShareConsumer struct {
+	meter *meter.Meter // given; a share group owns no partitions, so it is made by newMeter(cfg, "")
+
+	// TODO
+}
+
+// NewShare makes a member of share group cfg.Group. It returns what Validate says of cfg, and an error for a nil handler
+// or an option that the client refuses.
+func NewShare(cfg Config, handle Handler, opts ...kgo.Opt) (*ShareConsumer, error) {
+	// TODO
+	return nil, errors.New("lesson09: NewShare is not written yet")
+}
+
+// Run works until ctx ends. Then it lets the records in work finish (DrainTimeout, after which they are cancelled), hands
+// back what it has not finished, and returns nil. Run may be called once.
+//
+// nil from the handler accepts a record; [Reject] rejects it; any other error, [Nack] included, and a panic release it:
+// the broker delivers it again at once, to any member, until it has been delivered too often (group.share.delivery.count.limit,
+// 5 by default) and is archived without a further word.
+func (s *ShareConsumer) Run(ctx context.Context) error {
+	// TODO: kgo.ShareGroup; poll, hand over, and answer for each record with its Ack before the next poll.
+	return errors.New("lesson09: ShareConsumer.Run is not written yet")
+}
+
+// Stats returns a snapshot of what the member did; see [ops.Stats]. What was rejected is Dead.
+func (s *ShareConsumer) Stats() ops.Stats { return s.meter.Stats() }
+
+// Health says whether the process should live and whether it may be relied on; see [meter.Meter.Health].
+func (s *ShareConsumer) Health() ops.Health { return s.meter.Health() }
