@@ -66,6 +66,7 @@ var answerModules = []string{
 	"github.com/twmb/franz-go/pkg/kadm",
 	"github.com/twmb/franz-go/pkg/kmsg",
 	"github.com/twmb/franz-go/pkg/kerr",
+	"github.com/sony/gobreaker/v2", // lessons 08 and 11: the circuit breaker
 	"golang.org/x/sync",
 	"golang.org/x/text/unicode/norm",
 	"go.etcd.io/bbolt",

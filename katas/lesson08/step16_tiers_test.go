@@ -1,0 +1,232 @@
+package lesson08
+
+import (
+	"context"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/kafka-katas/kafka-katas/harness"
+	"github.com/kafka-katas/kafka-katas/ops"
+)
+
+// With tiers a failed record moves out of the way: what is behind it goes on at once, and it is tried again when its
+// tier says, exactly.
+func TestStep16_TheMainTopicGoesOnAtOnce(t *testing.T) {
+	harness.Run(t, func(w *harness.World) {
+		shop := open(w, 1).withTiers(2)
+		shop.payments.Produce(payment("p-1"), payment("p-2"))
+
+		a := shop.start("a", shop.config(), fails("p-1", 2, ErrUnavailable))
+
+		first := shop.first("p-1")
+		w.Until(shop.drained())
+		w.Claim(harness.Due("attempts at p-2", time.Second, w.Attempts("p-2"), first),
+			harness.Due("attempts at p-1", time.Second, w.Attempts("p-1"), first, first+10*time.Second, first+40*time.Second),
+			shop.nothingGivenUp(), shop.safe(), shop.settled(),
+			a.accounts(ops.Counts{Received: 4, Processed: 2, Parked: 2, Failed: 2, Retried: 2}))
+	})
+}
+
+// After the last tier comes the dead letter. It looks like one that never left its partition: every header once, however
+// many topics it has been through.
+func TestStep16_AfterTheLastTierComesOneDeadLetter(t *testing.T) {
+	harness.Run(t, func(w *harness.World) {
+		shop := open(w, 1).withTiers(2)
+		shop.payments.To(0, payment("p-0"), with(with(payment("p-1"), "trace", "a"), "trace", "b"))
+
+		shop.start("a", shop.config(), fails("p-1", always, ErrUnavailable))
+
+		first := shop.first("p-1")
+		w.Until(shop.drained())
+		w.Claim(harness.Due("attempts at p-1", time.Second, w.Attempts("p-1"), first, first+10*time.Second, first+40*time.Second),
+			shop.dead.Holds(with(with(payment("p-1"), "trace", "a"), "trace", "b")),
+			shop.letterSays(map[string]string{HeaderOriginTopic: shop.payments.Name, HeaderOriginPartition: "0", HeaderOriginOffset: "1",
+				HeaderAttempts: "3", HeaderErrorClass: "unavailable", HeaderErrorMessage: "the provider is unavailable", HeaderOriginGroup: shop.desk.Name}),
+			shop.letterIsDated(HeaderFirstFailed, time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC).Add(first)), shop.safe())
+	})
+}
+
+// Whoever handles a retry sees the payment as it came: its bytes, and the moment at which it was made.
+func TestStep16_ARetryIsHandedOverAsTheRecordItWas(t *testing.T) {
+	harness.Run(t, func(w *harness.World) {
+		shop := open(w, 1).withTiers(1)
+		at := time.Date(1999, 12, 31, 12, 0, 0, 5_000_000, time.UTC)
+		first := with(payment("p-1"), "trace", "a")
+		first.Timestamp = at
+		shop.payments.Produce(first)
+		flaky := fails("p-1", 1, ErrUnavailable)
+
+		shop.start("a", shop.config(), func(ctx context.Context, r *kgo.Record) error {
+			if trace, n := headerOf(r, "trace"); !r.Timestamp.Equal(at) || string(r.Value) != "pay p-1" || trace != "a" || n != 1 {
+				return ErrUndecodable
+			}
+			return flaky(ctx, r)
+		})
+
+		w.Until(shop.drained())
+		w.Claim(shop.nothingGivenUp(), shop.settled())
+	})
+}
+
+// A retry waits in Kafka, not in the process that asked for it: crashes change neither when it is due nor how many
+// attempts it has had.
+func TestStep16_ARetryOutlivesItsProcess(t *testing.T) {
+	harness.Run(t, func(w *harness.World) {
+		shop := open(w, 1).withTiers(2)
+		short := func(c *Config) { c.SessionTimeout = 6 * time.Second }
+		shop.payments.Produce(payment("p-1"), payment("p-2"), payment("p-3"))
+		desk := shop.start("desk", shop.config(short), both(fails("p-1", 2, ErrUnavailable), fails("p-3", always, ErrUnavailable)))
+		first := shop.first("p-1")
+		w.Until(shop.desk.Drained(shop.payments))
+
+		desk.Crash() // long before the first retry
+		w.SleepUntil(first + 2*time.Second)
+		desk.restart()
+		w.SleepUntil(first + 35*time.Second)
+		desk.Crash() // and again when the second is due
+		w.SleepUntil(first + 41*time.Second)
+		desk.restart()
+
+		w.Until(shop.drained())
+		w.Claim(harness.Due("attempts at p-2", time.Second, w.Attempts("p-2"), first),
+			harness.Due("attempts at p-1", 8*time.Second, w.Attempts("p-1"), first, first+10*time.Second, first+40*time.Second),
+			harness.Due("attempts at p-3", 8*time.Second, w.Attempts("p-3"), first, first+10*time.Second, first+40*time.Second),
+			shop.dead.Holds(with(payment("p-3"), HeaderAttempts, "3")), shop.safe())
+	})
+}
+
+// A record that is not due holds its own partition up, and no other one: not that of another tier, not the main topic.
+func TestStep17_ARecordThatIsNotDuePausesItsPartitionAlone(t *testing.T) {
+	harness.Run(t, func(w *harness.World) {
+		shop := open(w, 1).withTiers(2)
+		cfg := shop.config(func(c *Config) { c.RetryDelays = []time.Duration{5 * time.Minute, time.Minute} })
+		shop.payments.Produce(payment("p-1"))
+		shop.start("a", cfg, both(fails("p-1", 2, ErrUnavailable), fails("p-2", 2, ErrUnavailable)))
+		first := shop.first("p-1")
+		w.SleepUntil(first + 4*time.Minute)
+		shop.payments.Produce(payment("p-2"))
+		w.SleepUntil(first + 5*time.Minute + 30*time.Second) // p-1 waits in the second tier, p-2 in the first
+		shop.payments.Send(0, 3)
+
+		w.Within(2*time.Second, shop.desk.CommittedAt(shop.payments, 0, 5))
+		w.Until(shop.drained())
+		w.Claim(harness.Due("attempts at p-1", time.Second, w.Attempts("p-1"), first, first+5*time.Minute, first+6*time.Minute),
+			harness.Due("attempts at p-2", time.Second, w.Attempts("p-2"), first+4*time.Minute, first+9*time.Minute, first+10*time.Minute), shop.safe())
+	}, harness.Deadline(30*time.Minute))
+}
+
+// A retry that waits moves with its partition: the new owner neither hurries nor forgets it, and nobody waits for it.
+func TestStep17_TheNewOwnerHonoursTheDueTime(t *testing.T) {
+	harness.Run(t, func(w *harness.World) {
+		shop := open(w, 1).withTiers(1)
+		cfg := shop.config(func(c *Config) { c.RetryDelays = []time.Duration{10 * time.Minute} })
+		flaky := fails("p-1", 1, ErrUnavailable)
+		shop.payments.Produce(payment("p-1"))
+		a := shop.start("a", cfg, flaky)
+		first := shop.first("p-1")
+		w.SleepUntil(first + time.Minute)
+
+		b := shop.start("b", cfg, flaky)
+		w.Within(30*time.Second, shop.desk.Balanced([]*harness.Process{a.Process, b.Process}, shop.topics()...))
+		a.Stop()
+
+		w.Until(shop.drained())
+		w.Claim(harness.Due("attempts at p-1", time.Second, w.Attempts("p-1"), first, first+10*time.Minute), shop.safe(), shop.nothingGivenUp())
+	}, harness.Deadline(30*time.Minute))
+}
+
+// A crash between the retry's publication and the commit publishes it again. There are two at most, and whoever meets
+// both can tell: same origin, same attempts.
+func TestStep19_ACrashBeforeTheCommitMakesOneRecognisableDuplicate(t *testing.T) {
+	harness.Run(t, func(w *harness.World) {
+		shop := open(w, 1).withTiers(1)
+		shop.payments.Produce(payment("p-1"), payment("p-2"))
+		a := shop.start("a", shop.config(), fails("p-1", 2, ErrUnavailable))
+
+		a.CrashAfter(harness.Produce)
+		w.Until(harness.Gone("a"))
+		a.restart()
+
+		w.Until(shop.drained())
+		w.Claim(shop.settled(), shop.safe(), shop.recognisable())
+	})
+}
+
+// recognisable claims that no retry or dead letter is there more than twice, and that copies agree in their origin and
+// attempts.
+//
+//go:noinline
+func (s *shop) recognisable() harness.Claim {
+	return func(*harness.World) error {
+		for _, t := range append(s.topics()[1:], s.dead) {
+			seen := map[string]int{}
+			for _, r := range t.Records() {
+				id := ""
+				for _, name := range []string{HeaderOriginTopic, HeaderOriginPartition, HeaderOriginOffset, HeaderAttempts} {
+					value, n := headerOf(r, name)
+					if n != 1 {
+						return harness.Broke[harness.Duplicated]("a duplicate that cannot be recognised is charged twice",
+							"the record of %s in %v has %s %d times; it should be there once", r.Key, t, name, n)
+					}
+					id += value + " "
+				}
+				if seen[id]++; seen[id] > 2 {
+					return harness.Broke[harness.Duplicated]("one crash costs one repetition at most", "%v holds %d copies of %s, of origin and attempts %s", t, seen[id], r.Key, id)
+				}
+			}
+		}
+		return nil
+	}
+}
+
+// A crash at any point of a member's life loses nothing, in whichever mode.
+func TestStep19_ACrashAtAnyPointLosesNothing(t *testing.T) {
+	for _, stage := range stages {
+		harness.Sweep(t, "a", func(w *harness.World) {
+			shop := stage(w)
+			shop.payments.Produce(payment("p-0"), payment("p-1"))
+			short := func(c *Config) { c.SessionTimeout = 6 * time.Second }
+			handle := both(fails("p-0", 1, ErrUnavailable), fails("p-1", always, ErrDeclined))
+			shop.start("a", shop.config(short), handle)
+			w.Until(harness.Any(shop.drained(), harness.Gone("a")))
+			shop.start("b", shop.config(short), handle)
+			w.Until(shop.drained())
+			w.Claim(shop.settled(), shop.safe(), shop.recognisable())
+		})
+	}
+}
+
+// stages are one for each mode.
+var stages = []func(w *harness.World) *shop{
+	func(w *harness.World) *shop { return open(w, 1) },
+	func(w *harness.World) *shop { return open(w, 1).withTiers(1) },
+	func(w *harness.World) *shop { return open(w, 1).withParking() },
+}
+
+// Members come, go and crash, commits fail and leaders move: every payment is settled, and none is committed before.
+func TestStep19_DuringAnyChurnNothingIsLost(t *testing.T) {
+	plan := harness.Plan{Schedules: 20, Members: 3, Within: 40 * time.Second, Moves: []harness.MoveKind{
+		harness.Join, harness.Leave, harness.Crash, harness.RefuseCommit, harness.LoseCommit, harness.DelayCommit, harness.CutFetch,
+		harness.CutHeartbeat, harness.MoveLeader, harness.MoveCoordinator,
+	}}
+	for i, stage := range stages {
+		harness.Explore(t, plan, func(w *harness.World, churn *harness.Schedule) {
+			shop := stage(w)
+			for i := range 12 {
+				shop.payments.To(0, &kgo.Record{Key: []byte("p-" + strconv.Itoa(i%4)), Value: []byte(strconv.Itoa(i))})
+			}
+			handle := both(takes(2*time.Second), fails("p-0", 3, ErrUnavailable), fails("p-1", 2, ErrDeclined))
+			churn.Play(shop.desk, shop.topics(), func(name string) *harness.Process {
+				return shop.start(name, shop.config(), handle).Process
+			})
+			w.Until(shop.drained())
+			w.Claim(shop.settled(), shop.safe())
+			if i != 1 { // tiers give order up
+				w.Claim(shop.keyOrder())
+			}
+		}, harness.Deadline(20*time.Minute))
+	}
+}
