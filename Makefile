@@ -16,7 +16,7 @@ TIDY  := $(GREEN) $(patsubst %,./%/...,$(wildcard solutions))
 JUDGED := $(if $(filter command line,$(origin LESSON)),$(NN))
 
 .DEFAULT_GOAL := help
-.PHONY: help kata watch check fmt build vet lint test race solutions-check bench explore golden report
+.PHONY: help kata watch serve check fmt build vet lint test race solutions-check bench explore golden report
 
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -26,6 +26,9 @@ kata: ## run a lesson: make kata LESSON=07
 
 watch: ## run a lesson again at each save, in a terminal: make watch LESSON=07
 	@go tool kata watch $(NN)
+
+serve: ## watch a lesson's service run: make serve LESSON=07
+	@go tool kata serve $(NN)
 
 check: fmt build vet lint solutions-check test ## everything that CI checks
 
