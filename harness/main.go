@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"sync"
@@ -28,6 +29,9 @@ func Main(m *testing.M) {
 	mainCalled.set()
 	if os.Getenv("KAFKA_BROKERS") != "" {
 		runMark()
+	}
+	if os.Getenv("GOGC") == "" && flag.Lookup("test.bench").Value.String() == "" {
+		debug.SetGCPercent(400) // a story lives for milliseconds on little memory: collecting it was a quarter of the run
 	}
 	os.Exit(supervise.Main(m.Run, supervise.Finally(removeLeftovers)))
 }
