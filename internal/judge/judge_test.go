@@ -149,6 +149,25 @@ func TestAnExplorationRunsWhereItIsNamed(t *testing.T) {
 	require.Equal(t, 1, red)
 }
 
+// A check of the race detector's own that fails is no breach of law 2, if the second run is green.
+func TestAFailedRaceDetectorIsNoBreach(t *testing.T) {
+	mark := filepath.ToSlash(filepath.Join(t.TempDir(), "failed-before"))
+	root := course(t, map[string]string{
+		"kata/consumer_test.go": "func TestStep01_|func init() {\n\tif _, err := os.Stat(\"" + mark + "\"); err != nil {\n" +
+			"\t\tos.WriteFile(\"" + mark + "\", nil, 0o600)\n\t\tos.Stderr.WriteString(\"ThreadSanitizer: CHECK failed: tsan_rtl.cpp:346\\n\")\n\t\tos.Exit(66)\n\t}\n}\n\nfunc TestStep01_",
+	})
+	name := filepath.Join(root, "katas/lesson01/consumer_test.go")
+	text, err := os.ReadFile(name)
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(name, bytes.Replace(text, []byte("\"errors\"\n"), []byte("\"errors\"\n\t\"os\"\n"), 1), 0o644))
+	c, err := Open(root, "1")
+	require.NoError(t, err)
+	report, err := c.Judge(context.Background(), Options{Laws: []Law{Solution}, Repeat: 1, NoRace: true})
+	require.NoError(t, err)
+	require.Empty(t, report.Broken)
+	require.Equal(t, []string{"lesson01: the race detector failed a check of its own, so law 2 was judged on a second run"}, report.Notes)
+}
+
 func TestALessonThatIsNotThere(t *testing.T) {
 	_, err := Open(course(t, nil), "lesson01", "44")
 	require.EqualError(t, err, `no such lesson as "44"; there is: lesson01`)
