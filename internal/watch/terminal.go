@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"time"
 
 	tea "charm.land/bubbletea/v2"
 	"charm.land/lipgloss/v2"
@@ -18,10 +19,24 @@ import (
 // Terminal shows a session in a terminal that is redrawn, until q is pressed or ctx ends. Colour follows the terminal and
 // NO_COLOR.
 func Terminal(ctx context.Context, s *Session, in io.Reader, out io.Writer) error {
+	return TerminalWith(ctx, s, Extra{}, in, out)
+}
+
+// Extra is what a dojo adds to a terminal.
+type Extra struct {
+	Header func() string                             // the first line, anew each second
+	Key    func(key string) (notice string, ok bool) // takes a key before the board does
+	Event  func(Event) (notice string)               // hears what the session tells
+	Bell   func() bool                               // is asked each second whether to ring
+	Keys   string                                    // more keys, for the last line
+}
+
+// TerminalWith is Terminal with more.
+func TerminalWith(ctx context.Context, s *Session, x Extra, in io.Reader, out io.Writer) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	events, wishes := s.Start(ctx)
-	m := &model{board: NewBoard(s.Desk, s.Lesson), events: events, wishes: wishes, width: 80, height: 24, plain: os.Getenv("NO_COLOR") != ""}
+	m := &model{board: NewBoard(s.Desk, s.Lesson), events: events, wishes: wishes, extra: x, width: 80, height: 24, plain: os.Getenv("NO_COLOR") != ""}
 	_, err := tea.NewProgram(m, tea.WithContext(ctx), tea.WithInput(in), tea.WithOutput(out)).Run()
 	stop()
 	for range events { // until nothing runs any more
@@ -37,8 +52,7 @@ type model struct {
 	board  *Board
 	events <-chan Event
 	wishes chan<- Wish
-	header func(width int) string // a line above all, "" for none
-	press  func(key string) bool  // takes a key before the board does
+	extra  Extra
 
 	width, height int
 	top           int // the first line of the body that is shown
@@ -47,7 +61,16 @@ type model struct {
 
 type ended struct{}
 
-func (m *model) Init() tea.Cmd { return m.listen }
+type second struct{}
+
+func (m *model) Init() tea.Cmd {
+	if m.extra.Header != nil {
+		return tea.Batch(m.listen, tick())
+	}
+	return m.listen
+}
+
+func tick() tea.Cmd { return tea.Tick(time.Second, func(time.Time) tea.Msg { return second{} }) }
 
 // listen waits for the session's next event.
 func (m *model) listen() tea.Msg {
@@ -64,10 +87,20 @@ func (m *model) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 		m.width, m.height = max(msg.Width, 20), max(msg.Height, 8)
 	case Event:
 		m.board.Take(msg)
+		if m.extra.Event != nil {
+			if notice := m.extra.Event(msg); notice != "" {
+				m.board.Notice = notice
+			}
+		}
 		if msg.Started || msg.Verdict != nil {
 			m.top = 0
 		}
 		return m, m.listen
+	case second:
+		if m.extra.Bell != nil && m.extra.Bell() {
+			return m, tea.Batch(tea.Raw("\a"), tick())
+		}
+		return m, tick()
 	case ended:
 		return m, tea.Quit
 	case tea.KeyPressMsg:
@@ -77,8 +110,11 @@ func (m *model) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 }
 
 func (m *model) key(key string) tea.Cmd {
-	if m.press != nil && m.press(key) {
-		return nil
+	if m.extra.Key != nil {
+		if notice, ok := m.extra.Key(key); ok {
+			m.board.Notice = notice
+			return nil
+		}
 	}
 	page := m.height - m.frame()
 	switch key {
@@ -127,10 +163,8 @@ func (m *model) paint(s lipgloss.Style, text string) string {
 func (m *model) head() []string {
 	b := m.board
 	var lines []string
-	if m.header != nil {
-		if line := m.header(m.width); line != "" {
-			lines = append(lines, line)
-		}
+	if m.extra.Header != nil {
+		lines = append(lines, m.paint(strong, m.extra.Header()))
 	}
 	title := "Lesson " + b.Lesson.Short() + "  " + b.Lesson.Title
 	lines = append(lines, m.paint(strong, title))
@@ -189,7 +223,7 @@ func (m *model) View() tea.View {
 	} else if top > 0 {
 		more = "(up)"
 	}
-	lines = append(lines, m.paint(faint, more), ansi.Truncate(m.paint(faint, Keys), m.width, ""))
+	lines = append(lines, m.paint(faint, more), ansi.Truncate(m.paint(faint, m.extra.Keys+Keys), m.width, ""))
 	v := tea.NewView(strings.Join(lines, "\n"))
 	v.AltScreen = true
 	v.WindowTitle = "kata " + m.board.Lesson.Short() + " " + m.board.State()

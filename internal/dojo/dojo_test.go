@@ -1,0 +1,71 @@
+package dojo
+
+import (
+	"errors"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/kafka-katas/kafka-katas/internal/desk"
+	"github.com/kafka-katas/kafka-katas/internal/history"
+	"github.com/kafka-katas/kafka-katas/internal/verdict"
+	"github.com/kafka-katas/kafka-katas/internal/watch"
+)
+
+func red(step int) watch.Event {
+	return watch.Event{Verdict: &verdict.Verdict{Lesson: "lesson07", Colour: verdict.Red, Step: step}}
+}
+
+// The next one finds the step, the first red, its seed and its timeline.
+func TestATurnEndsWithAHandOver(t *testing.T) {
+	d := New(desk.New(t.TempDir()), NewClock(time.Now(), time.Minute, "Ada", "Bob"))
+	d.Desk.Note("dojo", &verdict.Verdict{
+		Lesson: "lesson07", Colour: verdict.Red, Step: 18, FirstRed: "TestStep18_X", Word: "LOST", Seed: "crash m1@2s", Report: "/r/x.html",
+	}, d.Note)
+	notice, ok := d.Key("x")
+	if !ok || !strings.Contains(notice, "handover.md") || d.Clock.Driver() != "Bob" {
+		t.Errorf("%s %v %s", notice, ok, d.Clock.Driver())
+	}
+	text, err := os.ReadFile(strings.TrimPrefix(notice, "handed over: "))
+	for _, want := range []string{"From Ada to Bob.", "lesson07 step 18 is red", "TestStep18_X", "LOST", "crash m1@2s", "/r/x.html", "kata test 07 18"} {
+		if !strings.Contains(string(text), want) {
+			t.Errorf("%q is missing in %s, %v", want, text, err)
+		}
+	}
+	runs, _ := d.Desk.Book.Runs()
+	if len(runs) != 3 || runs[0].Driver != "Ada" || runs[1].Kind != "handover" || runs[2].Kind != "turn" || runs[2].Driver != "Bob" {
+		t.Errorf("%+v", runs)
+	}
+	if p := d.Desk.Book.Progress(); p.Last.Kind != "" || p.Last.Colour != history.Red {
+		t.Error("a turn is no run")
+	}
+	d.Mob = func() error { return errors.New("no remote") }
+	if notice, _ := d.Key("x"); !strings.Contains(notice, "but: no remote") {
+		t.Error(notice)
+	}
+	if _, ok := d.Key("z"); !ok {
+		t.Error("z begins the turn anew")
+	}
+	if _, ok := d.Key("n"); ok {
+		t.Error("the other keys are the board's")
+	}
+}
+
+func TestPingPongRotatesWhenAStepIsUnlocked(t *testing.T) {
+	d := New(desk.New(t.TempDir()), NewClock(time.Now(), time.Minute, "Ada", "Bob"))
+	d.Clock.PingPong = true
+	d.Event(red(1))
+	d.Event(red(1))
+	if d.Clock.Driver() != "Ada" {
+		t.Error("the same step is the same turn")
+	}
+	if notice := d.Event(red(2)); d.Clock.Driver() != "Bob" || !strings.Contains(notice, "step 2 is unlocked") {
+		t.Errorf("%s %s", notice, d.Clock.Driver())
+	}
+	d.Event(red(1))
+	d.Event(red(2))
+	if d.Clock.Driver() != "Bob" {
+		t.Error("a step that falls back unlocks nothing")
+	}
+}
