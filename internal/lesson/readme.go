@@ -25,7 +25,10 @@ func (l *Lesson) readme(text string) {
 		if strings.HasPrefix(strings.TrimSpace(line), "```") {
 			fenced = !fenced
 		}
-		m := headingLine.FindStringSubmatch(strings.TrimRight(line, "\n"))
+		var m []string
+		if strings.HasPrefix(line, "#") { // most lines are none, and a list of lessons reads them all
+			m = headingLine.FindStringSubmatch(strings.TrimRight(line, "\n"))
+		}
 		if m == nil || fenced {
 			if into != nil {
 				into.WriteString(line)
