@@ -98,7 +98,7 @@ func (f Files) watch(ctx context.Context, out chan<- Change, told *fsnotify.Watc
 	}
 	quiet := time.NewTimer(0)
 	<-quiet.C
-	waiting := false
+	waiting, suspected, pending := false, false, ""
 	for {
 		select {
 		case <-ctx.Done():
@@ -112,11 +112,21 @@ func (f Files) watch(ctx context.Context, out chan<- Change, told *fsnotify.Watc
 				waiting = true
 				quiet.Reset(f.Quiet)
 			}
+			if suspected {
+				suspected = false
+				tick.Reset(f.Check)
+			}
 		case err := <-failures:
 			poll(fmt.Sprint(err))
 		case <-quiet.C:
+			now := f.look()
+			if events == nil && now != pending { // it is still being written
+				pending = now
+				quiet.Reset(f.Quiet)
+				continue
+			}
 			waiting = false
-			if now := f.look(); now != seen {
+			if now != seen {
 				seen = now
 				send(Change{})
 			}
@@ -129,13 +139,15 @@ func (f Files) watch(ctx context.Context, out chan<- Change, told *fsnotify.Watc
 				continue
 			}
 			if events != nil {
-				if len(events) > 0 {
-					continue // it was told just now
+				if !suspected { // it may be told in a moment
+					suspected = true
+					tick.Reset(f.Every)
+					continue
 				}
 				poll("a change was not told by the system")
 			}
-			seen = now
-			send(Change{})
+			waiting, pending = true, now
+			quiet.Reset(f.Quiet)
 		}
 	}
 }
