@@ -15,14 +15,14 @@ import (
 func newDojo() *cobra.Command {
 	var names []string
 	var turn time.Duration
-	var pingPong, mob bool
+	var pingPong, mob, tcr bool
 	cmd := &cobra.Command{
 		Use:   "dojo [lesson]",
 		Short: "Watch a lesson in a pair or a mob: turns, names, hand-over",
 		Long: `Dojo is watch with turns. The first line says who drives, who navigates and how long; a bell rings when the turn is over. Keys
 beside those of watch: x rotates and writes the hand-over note (.katas/handover.md: step, first red, seed, timeline), z begins the
 turn anew. With --ping-pong the turn changes when a step is unlocked: who makes one green has unlocked the next, and the other
-makes that green. With --mob, rotating also calls "mob next" of mob.sh, which commits and pushes. The runs are noted with
+makes that green. With --tcr an edit that breaks an earlier step is taken back, into .katas/backups/. With --mob, rotating also calls "mob next" of mob.sh, which commits and pushes. The runs are noted with
 their names; kata retro tells them.`,
 		Example:           "  go tool kata dojo 07 --names Ada,Bob\n  go tool kata dojo 07 --names Ada,Bob,Cy --turn 7m\n  go tool kata dojo 07 --names Ada,Bob --ping-pong",
 		Args:              cobra.MaximumNArgs(1),
@@ -45,6 +45,9 @@ their names; kata retro tells them.`,
 			clock := dojo.NewClock(time.Now(), turn, names...)
 			clock.PingPong = pingPong
 			room := dojo.New(d, clock)
+			if tcr {
+				room.TCR = l
+			}
 			if mob {
 				program, err := exec.LookPath("mob")
 				if err != nil {
@@ -65,6 +68,7 @@ their names; kata retro tells them.`,
 	cmd.Flags().StringSliceVar(&names, "names", nil, "who takes part, in the order in which they drive")
 	cmd.Flags().DurationVar(&turn, "turn", 5*time.Minute, "how long a turn lasts")
 	cmd.Flags().BoolVar(&pingPong, "ping-pong", false, "change turns when a step is unlocked")
+	cmd.Flags().BoolVar(&tcr, "tcr", false, "take an edit back, into a backup, when a step that was green turns red by it")
 	cmd.Flags().BoolVar(&mob, "mob", false, "call mob next when rotating (mob.sh)")
 	return cmd
 }

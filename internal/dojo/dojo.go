@@ -1,13 +1,17 @@
 package dojo
 
 import (
+	"bytes"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"time"
 
 	"github.com/kafka-katas/kafka-katas/internal/desk"
 	"github.com/kafka-katas/kafka-katas/internal/history"
+	"github.com/kafka-katas/kafka-katas/internal/lesson"
+	"github.com/kafka-katas/kafka-katas/internal/reset"
 	"github.com/kafka-katas/kafka-katas/internal/watch"
 )
 
@@ -15,9 +19,11 @@ import (
 type Dojo struct {
 	Desk  *desk.Desk
 	Clock *Clock
-	Mob   func() error // hands over to the next machine; nil for none
+	Mob   func() error   // hands over to the next machine; nil for none
+	TCR   *lesson.Lesson // whose files are taken back when an earlier step regresses; nil for none
 	now   func() time.Time
-	step  int // the furthest that was red
+	step  int               // the furthest that was red
+	good  map[string][]byte // the files when nothing had regressed
 }
 
 // New is a dojo at a desk.
@@ -55,8 +61,24 @@ func (d *Dojo) Key(key string) (notice string, ok bool) {
 // Event rotates in ping-pong: who makes a step green has unlocked the next one, which is the other's to make green.
 func (d *Dojo) Event(e watch.Event) string {
 	v := e.Verdict
-	if v == nil || v.Colour != history.Red {
+	if v == nil || v.Step == 0 {
 		return ""
+	}
+	if v.Colour == history.Green { // from here on every red one is worse
+		d.step = max(d.step, v.Step+1)
+		if d.TCR != nil {
+			d.good, _ = texts(d.TCR)
+		}
+		return ""
+	}
+	if v.Colour != history.Red {
+		return ""
+	}
+	if v.Step < d.step && d.TCR != nil && d.good != nil {
+		return d.revert(v.Step)
+	}
+	if d.TCR != nil {
+		d.good, _ = texts(d.TCR)
 	}
 	unlocked := d.step > 0 && v.Step > d.step
 	d.step = max(d.step, v.Step)
@@ -117,4 +139,44 @@ func (d *Dojo) HandOver() (string, error) {
 	}
 	_, err := d.Desk.Book.Add(history.Run{Kind: "handover", By: "dojo", Driver: d.Clock.Driver(), Navigator: d.Clock.Navigator(), Note: short})
 	return file, err
+}
+
+// revert brings the files back that broke nothing. Specs start red, so a red step is no reason for it; one that was green
+// before is. What it takes away is in a backup.
+func (d *Dojo) revert(step int) string {
+	now, err := texts(d.TCR)
+	if err != nil {
+		return "nothing was taken back: " + err.Error()
+	}
+	plan := &reset.Plan{Stub: d.good}
+	for name, text := range d.good {
+		if !bytes.Equal(now[name], text) {
+			plan.Write = append(plan.Write, name)
+		}
+	}
+	for name := range now {
+		if _, ok := d.good[name]; !ok {
+			plan.Set = append(plan.Set, name)
+		}
+	}
+	done, err := reset.Do(d.TCR, plan, filepath.Join(d.Desk.Book.Dir(), "backups"), d.now())
+	if err != nil {
+		return "nothing was taken back: " + err.Error()
+	}
+	return fmt.Sprintf("step %d regressed: taken back. Your edit is in %s", step, done.Backup)
+}
+
+// texts are the lesson's files as they are now.
+func texts(l *lesson.Lesson) (map[string][]byte, error) {
+	names, err := l.Files()
+	if err != nil {
+		return nil, err
+	}
+	out := map[string][]byte{}
+	for _, name := range names {
+		if out[name], err = os.ReadFile(filepath.Join(l.Dir(), name)); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
 }

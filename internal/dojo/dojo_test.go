@@ -3,12 +3,14 @@ package dojo
 import (
 	"errors"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/kafka-katas/kafka-katas/internal/desk"
 	"github.com/kafka-katas/kafka-katas/internal/history"
+	"github.com/kafka-katas/kafka-katas/internal/lesson"
 	"github.com/kafka-katas/kafka-katas/internal/verdict"
 	"github.com/kafka-katas/kafka-katas/internal/watch"
 )
@@ -67,5 +69,45 @@ func TestPingPongRotatesWhenAStepIsUnlocked(t *testing.T) {
 	d.Event(red(2))
 	if d.Clock.Driver() != "Bob" {
 		t.Error("a step that falls back unlocks nothing")
+	}
+}
+
+// TCR takes back what breaks a step that was green, and nothing else; and what it takes back is kept.
+func TestTCRTakesBackWhatRegresses(t *testing.T) {
+	root := t.TempDir()
+	dir := filepath.Join(root, "katas", "lesson07")
+	os.MkdirAll(dir, 0o755)
+	file := filepath.Join(dir, "a.go")
+	save := func(text string) {
+		if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	save("first")
+	l, err := lesson.Find(root, "07")
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := New(desk.New(root), NewClock(time.Now(), time.Minute))
+	d.TCR = l
+	d.Event(red(2))
+	save("still red, and no step is worse")
+	d.Event(red(2))
+	save("all green")
+	d.Event(watch.Event{Verdict: &verdict.Verdict{Colour: verdict.Green, Step: 2}})
+	save("breaks step 1")
+	os.WriteFile(filepath.Join(dir, "b.go"), []byte("new"), 0o644)
+	notice := d.Event(red(1))
+	if text, _ := os.ReadFile(file); string(text) != "all green" {
+		t.Errorf("%s, %s", text, notice)
+	}
+	_, backup, _ := strings.Cut(notice, "Your edit is in ")
+	for name, want := range map[string]string{"a.go": "breaks step 1", "b.go": "new"} {
+		if text, _ := os.ReadFile(filepath.Join(backup, "lesson07", name)); string(text) != want {
+			t.Errorf("the backup has %q", text)
+		}
+	}
+	if _, err := os.Stat(filepath.Join(dir, "b.go")); err == nil {
+		t.Error("what the edit added is still there")
 	}
 }
