@@ -9,8 +9,8 @@ import (
 	"github.com/kafka-katas/kafka-katas/ops"
 )
 
-// Handler does the work for one request and returns the answer: one part, or several for a stream. An error is replied
-// too: a *RemoteError as it is, anything else (a panic as well) as CodeInternal, without a word of what it says. ctx
+// Handler does the work for one request and returns the answer: one part, or several for a stream; none is an empty
+// reply. An error is replied too: a *RemoteError as it is, anything else (a panic as well) as CodeInternal, without a word of what it says. ctx
 // ends at the request's deadline, and when a stop has lasted for DrainTimeout.
 //
 // Requests of one partition are handled in order, one at a time.
@@ -29,7 +29,7 @@ func NewResponder(cfg ResponderConfig, store Store, handle Handler, opts ...kgo.
 }
 
 // Run joins the group and answers until ctx ends. Then it takes no more requests, lets those in work finish
-// (DrainTimeout, after which they are cancelled), commits, leaves the group and returns nil. A request is committed when
+// (DrainTimeout, after which they are cancelled and handed back: neither answered nor committed), commits, leaves the group and returns nil. A request is committed when
 // its reply, or its dead letter, is durable. What may pass (a broker, a store or a dead-letter topic that is away) is
 // waited for, and shown by Health. Run may be called once.
 func (s *Responder) Run(ctx context.Context) (err error) {

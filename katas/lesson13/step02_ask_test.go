@@ -123,15 +123,24 @@ func TestStep02_EqualQuestionsAreDifferentRequests(t *testing.T) {
 		a := startShop(w, "shop", d.config())
 		var mu sync.Mutex
 		told := map[string]int{}
+		common := append(make([]kgo.RecordHeader, 0, 8), kgo.RecordHeader{Key: "currency", Value: []byte("EUR")})
 		asked := w.Call("draw of a number", 10, func(ctx context.Context, _ int) error {
-			reply, err := a.Ask(ctx, Request{Key: []byte("lottery"), Value: []byte("a number")})
+			reply, err := a.Ask(ctx, Request{Key: []byte("lottery"), Value: []byte("a number"), Headers: common})
 			mu.Lock()
 			defer mu.Unlock()
 			told[string(reply.Value)]++
 			return err
 		})
 
-		for i, r := range d.asked(10) {
+		requests := d.asked(10)
+		w.Claim(func(*harness.World) error {
+			if beyond := common[:2][1].Key; beyond != "" {
+				return harness.Broke[harness.Misrouted]("two callers may share a slice of headers: what is appended to it in place is each other's correlation id",
+					"the requests were asked with one slice of headers; behind its end there is %q now", beyond)
+			}
+			return nil
+		})
+		for i, r := range requests {
 			d.reply(r, fmt.Sprint(i))
 		}
 
@@ -181,6 +190,45 @@ func TestStep03_ARequestMayHaveATimeoutOfItsOwn(t *testing.T) {
 		w.Claim(shorter.Took(2*time.Second), longer.Took(30*time.Second), bounded.Took(3*time.Second),
 			shorter.Returned(ErrTimeout), longer.Returned(ErrTimeout), bounded.Returned(ErrTimeout), bounded.Returned(context.DeadlineExceeded), a.nobodyWaits())
 	})
+}
+
+// The other side has to know until when this very request is waited for: not longer, and above all not less long.
+func TestStep03_TheOtherSideIsToldTheSameDeadline(t *testing.T) {
+	harness.Run(t, func(w *harness.World) {
+		d := newDesk(w)
+		a := startShop(w, "shop", d.config(func(c *RequesterConfig) { c.Timeout = 7 * time.Second }))
+		w.Sleep(time.Second)
+
+		longer := w.Call("patient request", 1, a.asks("longer", 30*time.Second))
+		bounded := w.Call("request with a context of 3s", 1, func(ctx context.Context, i int) error {
+			ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
+			defer cancel()
+			return a.asks("bounded", 30*time.Second)(ctx, i)
+		})
+
+		w.Within(time.Minute, harness.All(longer.Done(), bounded.Done()))
+		w.Claim(longer.Returned(ErrTimeout), bounded.Returned(ErrTimeout), told(d, "longer-0", 31*time.Second), told(d, "bounded-0", 4*time.Second))
+	})
+}
+
+// told claims what the request for a thing says of its deadline.
+//
+//go:noinline
+func told(d *desk, thing string, want time.Duration) harness.Claim {
+	return func(w *harness.World) error {
+		for _, r := range d.requests.Records() {
+			if string(r.Value) != thing {
+				continue
+			}
+			text, _ := Header(r, HeaderDeadline)
+			at, err := ParseDeadline(text)
+			if err != nil {
+				return harness.Broke[harness.Misrouted]("a responder knows nothing of who asks but what the request says", "%s is %q: %v", HeaderDeadline, text, err)
+			}
+			return harness.Took("until the deadline that the request for "+thing+" names", w.At(at), want)(w)
+		}
+		return harness.Broke[harness.Lost]("a request that is not sent is not answered", "the request for %s was not sent", thing)
+	}
 }
 
 // Just in time is in time.

@@ -85,6 +85,28 @@ func (c *counterpart) refused(thing, code, message string) harness.Claim {
 	}
 }
 
+// An answer may be empty. Whoever asked waits for it all the same.
+func TestStep06_AnEmptyAnswerIsReplied(t *testing.T) {
+	harness.Run(t, func(w *harness.World) {
+		c := newCounterpart(w)
+		startPricing(w, "pricing", c.answering(), nil, func(*harness.Process, context.Context, *kgo.Record) ([][]byte, error) { return nil, nil })
+
+		c.ask("book")
+
+		w.Within(time.Minute, c.group.Drained(c.requests))
+		w.Claim(func(*harness.World) error {
+			replies := repliedTo(c.replies, "book")
+			if len(replies) != 1 {
+				return harness.Broke[harness.Lost]("done is an answer too: without it the caller waits until its deadline", "the handler has answered with no parts and no error; there are %d replies", len(replies))
+			}
+			if code, failed := Header(replies[0], HeaderError); failed || len(replies[0].Value) > 0 {
+				return harness.Broke[harness.Misreported]("", "the handler has answered with no parts and no error; the reply says %q, %s %q", replies[0].Value, HeaderError, code)
+			}
+			return nil
+		})
+	})
+}
+
 // Nobody waits for a reply: the work is done, and nothing is sent.
 func TestStep06_ARequestThatWantsNoReplyGetsNone(t *testing.T) {
 	harness.Run(t, func(w *harness.World) {
@@ -109,6 +131,7 @@ func TestStep07_ASubmittedRequestIsAnsweredOnTheCallbackTopic(t *testing.T) {
 		c, callbacks := newCounterpart(w), w.Topic("price-callbacks", 2)
 		a := startShop(w, "shop", c.config(func(cfg *RequesterConfig) { cfg.CallbackTopic = callbacks.Name }))
 		ids := submitted(w, a, "book", "pen")
+		w.Sleep(time.Minute) // nobody waits, so nothing expires
 
 		startPricing(w, "pricing", c.answering(func(cfg *ResponderConfig) { cfg.ReplyTopics = append(cfg.ReplyTopics, callbacks.Name) }), nil, quote)
 
@@ -123,6 +146,25 @@ func TestStep07_ASubmittedRequestIsAnsweredOnTheCallbackTopic(t *testing.T) {
 				if got := prices[ids[i]]; got != "price of "+thing {
 					return harness.Broke[harness.Lost]("who submits a request finds the answer by its id, or never", "the request for %s is %s; the callback topic has %q under it", thing, ids[i], got)
 				}
+			}
+			return nil
+		})
+	})
+}
+
+// Without a callback topic the answer is stored, and nowhere else: nobody listens for it.
+func TestStep07_WithoutACallbackTopicTheAnswerIsStoredAlone(t *testing.T) {
+	harness.Run(t, func(w *harness.World) {
+		c, store := newCounterpart(w), newShelf(w)
+		a := startShop(w, "shop", c.config())
+		ids := submitted(w, a, "book")
+
+		s := startPricing(w, "pricing", c.answering(), store, quote)
+
+		w.Within(time.Minute, c.group.Drained(c.requests))
+		w.Claim(s.status(ids[0], StateDone, "price of book"), func(*harness.World) error {
+			if n := len(c.replies.Records()) + len(c.dead.Records()); n != 0 {
+				return harness.Broke[harness.Misrouted]("a reply that nobody waits for is traffic and a puzzle", "a submitted request without a callback topic led to %d records", n)
 			}
 			return nil
 		})
@@ -209,6 +251,19 @@ func (s *pricing) status(id string, want State, value string) harness.Claim {
 		}
 		return nil
 	}
+}
+
+// What the store has forgotten is unknown again, and not in work for ever.
+func TestStep08_WhatIsForgottenIsUnknown(t *testing.T) {
+	harness.Run(t, func(w *harness.World) {
+		c := newCounterpart(w)
+		s := startPricing(w, "pricing", c.answering(func(cfg *ResponderConfig) { cfg.StoredReplies = 1 }), nil, quote)
+
+		c.ask("book", "pen")
+
+		w.Within(time.Minute, c.group.Drained(c.requests))
+		w.Claim(s.status("id-book", StateUnknown, ""), s.status("id-pen", StateDone, "price of pen"))
+	})
 }
 
 // It looks at once, then every interval, and returns with the answer; a lookup that fails is not the end.

@@ -58,6 +58,35 @@ func TestStep11_ACancelledRequestReturnsAtOnce(t *testing.T) {
 	})
 }
 
+// Requests share batches on their way. One caller's cancellation, or deadline, is no business of the others'.
+func TestStep11_ACancelledRequestTakesNoOtherWithIt(t *testing.T) {
+	harness.Run(t, func(w *harness.World) {
+		d := newDesk(w)
+		a := startShop(w, "shop", d.config())
+		w.Sleep(time.Second)
+		w.Kafka().Down()
+		hasty := w.Call("request that is cancelled after 2s", 1, func(ctx context.Context, i int) error {
+			ctx, cancel := context.WithCancel(ctx)
+			defer cancel()
+			time.AfterFunc(2*time.Second, cancel)
+			return a.asks("pen", time.Minute)(ctx, i)
+		})
+		w.Sleep(time.Millisecond)
+		short := w.Call("request with 3s", 1, a.asks("ink", 3*time.Second))
+		w.Sleep(time.Millisecond)
+		patient := w.Call("patient request", 3, a.asks("book", time.Minute))
+
+		w.Sleep(5 * time.Second)
+		w.Kafka().Up()
+		w.Sleep(10 * time.Second)
+		d.priceOf(d.requests.Records()...)
+
+		w.Within(2*time.Minute, harness.All(hasty.Done(), short.Done(), patient.Done()))
+		w.Claim(hasty.Returned(context.Canceled), hasty.Took(2*time.Second), short.Returned(ErrTimeout), short.Took(3*time.Second), patient.Returned(nil), a.nobodyWaits(),
+			a.counted("replied=3 cancelled=1 timeouts=1 not_sent=0"))
+	})
+}
+
 // What could not be sent will not be answered: why wait for the deadline?
 func TestStep12_WhatCannotBeSentFailsAtOnce(t *testing.T) {
 	harness.Run(t, func(w *harness.World) {
@@ -177,6 +206,27 @@ func TestStep15_ACrashBeforeTheReplyRepeatsTheReplyNotTheWork(t *testing.T) {
 	})
 }
 
+// No is an answer, and finding it out was work: it is stored as well.
+func TestStep15_AnErrorIsStoredLikeAnyAnswer(t *testing.T) {
+	harness.Run(t, func(w *harness.World) {
+		c, work, store := newCounterpart(w), w.Effects("pricing"), newShelf(w)
+		refuse := func(p *harness.Process, _ context.Context, r *kgo.Record) ([][]byte, error) {
+			if err := work.Do(p, string(r.Value), nil); err != nil {
+				return nil, err
+			}
+			return nil, &RemoteError{Code: "unknown_article", Message: "there are no dodos"}
+		}
+		startPricing(w, "a", c.answering(), store, refuse).CrashBefore(harness.Produce)
+		c.ask("dodo")
+		w.Until(harness.Gone("a"))
+
+		startPricing(w, "b", c.answering(), store, refuse)
+
+		w.Until(c.group.Drained(c.requests))
+		w.Claim(c.refused("dodo", "unknown_article", "there are no dodos"), work.Once("dodo"))
+	})
+}
+
 // It crashes when the reply is out and the commit is not: a second reply, and no second piece of work.
 func TestStep15_ACrashBeforeTheCommitDoesNoWorkTwice(t *testing.T) {
 	harness.Run(t, func(w *harness.World) {
@@ -284,6 +334,45 @@ func TestStep16_AStopRepliesToWhatIsInWork(t *testing.T) {
 	})
 }
 
+// It takes longer than DrainTimeout: then it is cancelled, and nothing is known of it. The next one does it.
+func TestStep16_AStopHandsBackWhatItCancels(t *testing.T) {
+	harness.Run(t, func(w *harness.World) {
+		c, store := newCounterpart(w), newShelf(w)
+		a := startPricing(w, "a", c.answering(func(cfg *ResponderConfig) { cfg.DrainTimeout = 5 * time.Second }), store, takes(time.Hour))
+		c.ask("book")
+		w.Until(a.Busy(1))
+		w.Sleep(time.Second)
+
+		a.Stop()
+		startPricing(w, "b", c.answering(), store, quote)
+
+		w.Within(time.Minute, c.group.Drained(c.requests))
+		w.Claim(func(*harness.World) error {
+			for _, r := range repliedTo(c.replies, "book") {
+				if code, failed := Header(r, HeaderError); failed {
+					return harness.Broke[harness.Misreported]("whoever asked is told no by a deployment, and the answer is stored", "the work on book was cancelled by a stop; the caller was told %s", code)
+				}
+			}
+			return nil
+		}, c.repliedOnce("book"), c.repliedBeforeCommitted())
+	})
+}
+
+// CommitInterval is how long progress may stay uncommitted: it is what a crash repeats.
+func TestStep16_ProgressIsCommittedWithinTheInterval(t *testing.T) {
+	harness.Run(t, func(w *harness.World) {
+		c := newCounterpart(w)
+		startPricing(w, "pricing", c.answering(func(cfg *ResponderConfig) { cfg.CommitInterval = 2 * time.Second }), nil, quote)
+		c.ask("book")
+		w.Within(time.Minute, c.group.Drained(c.requests))
+
+		c.ask("pen")
+
+		w.Within(3*time.Second, c.group.Drained(c.requests))
+		w.Claim(c.repliedOnce("book", "pen"))
+	})
+}
+
 // A second instance joins while requests are in work: they are finished first, and nothing is done twice.
 func TestStep16_ARebalanceRepeatsNothing(t *testing.T) {
 	harness.Run(t, func(w *harness.World) {
@@ -303,7 +392,7 @@ func TestStep16_ARebalanceRepeatsNothing(t *testing.T) {
 			all = append(all, thing)
 			c.requests.To(int32(i%2), c.request(thing))
 		}
-		w.Until(a.Busy(2))
+		w.Until(harness.Any(a.Busy(1), a.Busy(2))) // one loop for all partitions is as right as one for each
 		w.Sleep(time.Second)
 
 		b := startPricing(w, "b", c.answering(), store, slow)
@@ -367,6 +456,26 @@ func neverSent(d *desk, n int) harness.Claim {
 	}
 }
 
+// A request that timed out before there was a place to listen has given its place back as well.
+func TestStep17_APlaceIsFreeAgainAfterAnOutage(t *testing.T) {
+	harness.Run(t, func(w *harness.World) {
+		d := newDesk(w)
+		w.Kafka().Down()
+		a := startShop(w, "shop", d.config(func(c *RequesterConfig) { c.MaxInFlight = 3 }))
+		early := w.Call("request during the outage", 3, a.asks("book", 2*time.Second))
+		w.Within(time.Minute, early.Done())
+		w.Kafka().Up()
+		w.Within(time.Minute, healthy("shop", a.Health, true, true, ""))
+		before := len(d.requests.Records())
+
+		later := w.Call("request afterwards", 3, a.asks("pen", 20*time.Second))
+		d.priceOf(d.asked(before + 3)[before:]...)
+
+		w.Within(time.Second, later.Done())
+		w.Claim(early.Returned(ErrTimeout), later.Returned(nil), a.nobodyWaits())
+	})
+}
+
 // Nobody will hear a reply any more: whoever waits is told now, and whoever asks later too.
 func TestStep18_CloseReleasesWhoeverWaits(t *testing.T) {
 	harness.Run(t, func(w *harness.World) {
@@ -397,10 +506,38 @@ func TestStep18_AStopReleasesWhoeverWaits(t *testing.T) {
 		w.Sleep(time.Second)
 		waiting := w.Call("request in flight", 3, a.asks("book", time.Minute))
 		d.asked(3)
+		w.Kafka().Down()
+		unsent := w.Call("request that is not sent yet", 3, a.asks("pen", time.Minute))
+		w.Sleep(time.Second)
 
 		a.Stop()
-		w.Within(time.Second, waiting.Done())
+		w.Within(time.Second, harness.All(waiting.Done(), unsent.Done()))
 
-		w.Claim(waiting.Returned(ErrClosed), a.nobodyWaits())
+		w.Claim(waiting.Returned(ErrClosed), unsent.Returned(ErrClosed), a.nobodyWaits())
+	})
+}
+
+// A service that failed to start closes what it has made so far. That is no reason to hang.
+func TestStep18_CloseNeedsNoRun(t *testing.T) {
+	harness.Run(t, func(w *harness.World) {
+		q, err := NewRequester(DefaultRequesterConfig())
+		if err != nil {
+			w.Claim(func(*harness.World) error { return err })
+			return
+		}
+
+		closing := w.Call("Close without Run", 1, func(context.Context, int) error { q.Close(); return nil })
+		w.Within(time.Second, closing.Done())
+		later := w.Call("request after Close", 20, func(ctx context.Context, i int) (err error) {
+			if i%2 == 0 {
+				_, err = q.Ask(ctx, Request{Value: []byte("book")})
+			} else {
+				_, err = q.Submit(ctx, Request{Value: []byte("book")})
+			}
+			return err
+		})
+
+		w.Within(time.Second, later.Done())
+		w.Claim(later.Returned(ErrClosed), later.Took(0))
 	})
 }

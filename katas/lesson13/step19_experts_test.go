@@ -62,6 +62,29 @@ func TestStep20_ExpiredWorkIsSkipped(t *testing.T) {
 	})
 }
 
+// A request that waits for its turn may expire there. It is looked at when its turn comes, not when it was fetched.
+func TestStep20_TheDeadlineIsLookedAtWhenTheTurnComes(t *testing.T) {
+	harness.Run(t, func(w *harness.World) {
+		c, work := newCounterpart(w), w.Effects("pricing")
+		s := startPricing(w, "pricing", c.answering(), nil, func(p *harness.Process, ctx context.Context, r *kgo.Record) ([][]byte, error) {
+			time.Sleep(4 * time.Second)
+			return quoteOnce(work)(p, ctx, r)
+		})
+		w.Sleep(10 * time.Second)
+		in := func(d time.Duration) string { return FormatDeadline(time.Now().Add(d)) }
+
+		c.requests.To(0, c.request("book"), c.request("pen", HeaderDeadline, in(2*time.Second)), c.request("ink", HeaderDeadline, in(time.Hour)))
+
+		w.Within(time.Minute, c.group.Drained(c.requests))
+		w.Claim(func(*harness.World) error {
+			if n := len(work.Of("pen")()); n > 0 {
+				return harness.Broke[harness.Wasteful]("under load every request expires in the queue: then all work is work for nobody", "the request for the pen expired while it waited for its turn; it was worked on all the same")
+			}
+			return nil
+		}, work.Once("book", "ink"), c.repliedOnce("book", "ink"), extra("pricing", s.Stats, "expired=1"))
+	})
+}
+
 // The deadline of the requester is the deadline of the work: whoever the handler asks in turn is asked with it.
 func TestStep20_TheHandlerIsToldTheDeadline(t *testing.T) {
 	harness.Run(t, func(w *harness.World) {
@@ -257,6 +280,39 @@ func TestStep22_AtTheDeadlineAGatheringIsPartial(t *testing.T) {
 	})
 }
 
+// A part is what the deadline leaves. Who cancels, or closes, is told so, with what came before.
+func TestStep22_AGatheringThatIsEndedSaysSo(t *testing.T) {
+	harness.Run(t, func(w *harness.World) {
+		d := newDesk(w)
+		a := startShop(w, "shop", d.config())
+		a.MayEnd()
+		w.Sleep(time.Second)
+		gather := func(ctx context.Context) error {
+			g, err := a.Gather(ctx, Request{Value: []byte("book"), Timeout: time.Minute}, 3)
+			if wrong := gatheredIs(g, 2, "books=7"); wrong != nil && !unwritten(err) {
+				return wrong
+			}
+			return err
+		}
+		cancelled := w.Call("gathering that is cancelled after 3s", 1, func(ctx context.Context, _ int) error {
+			ctx, cancel := context.WithCancel(ctx)
+			defer cancel()
+			time.AfterFunc(3*time.Second, cancel)
+			return gather(ctx)
+		})
+		closed := w.Call("gathering that is closed", 1, func(ctx context.Context, _ int) error { return gather(ctx) })
+		for _, r := range d.asked(2) {
+			d.reply(r, "7", HeaderResponder, "books")
+		}
+
+		w.Within(10*time.Second, cancelled.Done())
+		a.Close()
+		w.Within(time.Second, closed.Done())
+
+		w.Claim(cancelled.Returned(context.Canceled), cancelled.Took(3*time.Second), closed.Returned(ErrClosed), a.nobodyWaits())
+	})
+}
+
 // Leaders move and brokers restart while requests are in flight: each is replied to within its deadline all the same.
 func TestStep23_RequestsInFlightSurviveTheBrokers(t *testing.T) {
 	harness.Run(t, func(w *harness.World) {
@@ -264,6 +320,9 @@ func TestStep23_RequestsInFlightSurviveTheBrokers(t *testing.T) {
 		startPricing(w, "pricing", c.answering(), nil, takes(200*time.Millisecond))
 		a := startShop(w, "shop", c.config(func(cfg *RequesterConfig) { cfg.ReplyPartition = 1 }))
 		w.Sleep(10 * time.Second)
+		first := w.Call("first price request", 1, a.asks("book", 0))
+		w.Within(time.Minute, first.Done())
+		w.Sleep(time.Second)
 		idle := w.NoMoreGoroutines()
 
 		prices := w.Call("price request", 50, a.asks("book", 30*time.Second))
@@ -319,6 +378,69 @@ func TestStep24_AStreamIsReadInOrderUntilItsEnd(t *testing.T) {
 
 		w.Within(time.Minute, streams.Done())
 		w.Claim(streams.Returned(nil), a.nobodyWaits())
+	})
+}
+
+// One part is a whole answer: it has no number and no end mark, and is the last one.
+func TestStep24_AnAnswerOfOnePartIsAWholeStream(t *testing.T) {
+	harness.Run(t, func(w *harness.World) {
+		d := newDesk(w)
+		a := startShop(w, "shop", d.config())
+		w.Sleep(time.Second)
+		stream := w.Call("stream", 1, func(ctx context.Context, _ int) error {
+			var read []string
+			err := a.Stream(ctx, Request{Value: []byte("page")}, collect(&read))
+			return streamIs(err, "page", 1, read)
+		})
+		refused := w.Call("stream that is refused", 1, func(ctx context.Context, _ int) error {
+			return remote(a.Stream(ctx, Request{Value: []byte("dodo")}, func(Reply) error { return nil }), "unknown_article")
+		})
+
+		for _, r := range d.asked(2) {
+			if string(r.Value) == "page" {
+				d.reply(r, "page-0")
+			} else {
+				d.reply(r, "", HeaderError, "unknown_article")
+			}
+		}
+
+		w.Within(time.Minute, harness.All(stream.Done(), refused.Done()))
+		w.Claim(stream.Returned(nil), stream.Within(2*time.Second), refused.Returned(nil), a.nobodyWaits())
+	})
+}
+
+// A request that names no partition has its answer on one all the same: order is a partition's.
+func TestStep24_AllPartsGoToOnePartition(t *testing.T) {
+	harness.Run(t, func(w *harness.World) {
+		c := newCounterpart(w)
+		startPricing(w, "pricing", c.answering(), nil, func(_ *harness.Process, _ context.Context, r *kgo.Record) (parts [][]byte, _ error) {
+			for i := range 6 {
+				parts = append(parts, fmt.Appendf(nil, "%s-%d", r.Value, i))
+			}
+			return parts, nil
+		})
+
+		c.requests.To(0, c.request("page", HeaderReplyPartition, ""), c.request("list", HeaderReplyPartition, ""))
+
+		w.Within(time.Minute, c.group.Drained(c.requests))
+		w.Claim(func(*harness.World) error {
+			for _, thing := range []string{"page", "list"} {
+				parts := repliedTo(c.replies, thing)
+				for i, r := range parts {
+					number, _ := Header(r, HeaderPart)
+					switch _, end := Header(r, HeaderEnd); {
+					case r.Partition != parts[0].Partition:
+						return harness.Broke[harness.Misrouted]("parts on different partitions come in any order", "parts of the answer about %s are on partitions %d and %d", thing, parts[0].Partition, r.Partition)
+					case number != fmt.Sprint(i) || end != (i == 5):
+						return harness.Broke[harness.Reordered]("", "part %d of the answer about %s has %s %q, and %s: %t", i, thing, HeaderPart, number, HeaderEnd, end)
+					}
+				}
+				if len(parts) != 6 {
+					return harness.Broke[harness.Lost]("", "the answer about %s has 6 parts; %d were sent", thing, len(parts))
+				}
+			}
+			return nil
+		})
 	})
 }
 

@@ -88,16 +88,16 @@ func (q *Requester) Submit(ctx context.Context, request Request) (id string, err
 		r.Headers = append(r.Headers, kgo.RecordHeader{Key: HeaderDeadline, Value: []byte(FormatDeadline(began.Add(request.Timeout)))})
 	}
 	sent := make(chan error, 1)
-	q.client.Produce(ctx, r, func(_ *kgo.Record, err error) { sent <- err })
+	q.client.TryProduce(context.WithoutCancel(ctx), r, func(_ *kgo.Record, err error) { sent <- err })
 	select {
 	case err = <-sent:
 		if err == nil {
 			return id, nil
 		}
-		if ctx.Err() == nil {
-			return "", fmt.Errorf("%w: %w", ErrNotSent, err)
+		if errors.Is(err, kgo.ErrClientClosed) {
+			return "", ErrClosed
 		}
-		return "", q.gaveUp(ctx)
+		return "", fmt.Errorf("%w: %w", ErrNotSent, err)
 	case <-q.closed:
 		return "", ErrClosed
 	case <-ctx.Done():

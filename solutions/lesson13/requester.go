@@ -126,13 +126,14 @@ func (q *Requester) Run(ctx context.Context) error {
 	q.running, q.stop = true, stop
 	q.mu.Unlock()
 	defer close(q.ended)
-	defer q.shut()
 
 	client, err := kgo.NewClient(q.opts...)
 	if err != nil {
+		q.shut()
 		return err
 	}
 	defer client.Close()
+	defer q.shut() // before the client fails what it has not sent: whoever waits is told what has happened
 	q.meter.Started()
 	defer q.meter.Stopped(nil)
 	if !q.position(ctx, client) {
@@ -266,7 +267,9 @@ func (q *Requester) ask(ctx context.Context, request Request, w *waiter, each fu
 	deadline, _ := ctx.Deadline()
 	r := q.record(request, id)
 	r.Headers = append(r.Headers, q.replyTo[0], q.replyTo[1], kgo.RecordHeader{Key: HeaderDeadline, Value: []byte(FormatDeadline(deadline))})
-	q.client.Produce(ctx, r, func(_ *kgo.Record, err error) {
+	// Not in the caller's context: the client fails a whole batch when the context of its first record ends, and the others
+	// in it are other callers'. Nor may a full buffer make anybody wait beyond its deadline.
+	q.client.TryProduce(context.WithoutCancel(ctx), r, func(_ *kgo.Record, err error) {
 		if err != nil {
 			q.fail(id, fmt.Errorf("%w: %w", ErrNotSent, err))
 		}
@@ -314,6 +317,8 @@ func (q *Requester) admit(ctx context.Context) (release func(), err error) {
 	select {
 	case <-q.closed:
 		return nil, ErrClosed
+	case <-ctx.Done():
+		return nil, q.gaveUp(ctx)
 	default:
 	}
 	release = func() { <-q.slots }
