@@ -19,6 +19,8 @@ func TestStep03_AnEventComesOutWithItsKeyHeadersAndTime(t *testing.T) {
 		r := rawEvent("e-1", " LogIn", "C-1", `"at":"1999-05-05T10:00:00+02:00"`)
 		r.Headers = []kgo.RecordHeader{{Key: "trace", Value: []byte("a")}, {Key: "hop", Value: nil}, {Key: "trace", Value: []byte("b")}}
 		s.raw.To(1, r)
+		moon := rawEvent("e-2", "login", "c-2", `"at":"1969-07-20T20:17:00Z"`) // Kafka has no such timestamp
+		s.raw.To(0, moon)
 
 		s.start("a")
 
@@ -29,7 +31,8 @@ func TestStep03_AnEventComesOutWithItsKeyHeadersAndTime(t *testing.T) {
 			Headers: append(r.Headers, kgo.RecordHeader{Key: HeaderRules, Value: []byte("1")},
 				kgo.RecordHeader{Key: HeaderOrigin, Value: []byte(s.raw.Name + "/1/0")}),
 		}
-		w.Claim(s.other.Holds(want), empty(s.gold, s.business, s.audit, s.dead, s.parked, s.quarantine))
+		moon.Value = []byte(`{"at":"1969-07-20T20:17:00Z","customer":"c-2","id":"e-2","type":"login"}`)
+		w.Claim(s.other.Holds(want, moon), empty(s.gold, s.business, s.audit, s.dead, s.parked, s.quarantine))
 	})
 }
 
@@ -106,6 +109,7 @@ func TestStep04_AStretchOfFilteredEventsIsCommitted(t *testing.T) {
 func TestStep05_ATombstonePassesToEveryTopicOfTheRoutes(t *testing.T) {
 	harness.Run(t, func(w *harness.World) {
 		s := openShop(w, 1)
+		s.rules.Routes = append(s.rules.Routes, Route{s.gold.Name, func(e Event) bool { return e.Type == "platinum" }}) // a topic may have two routes
 		s.raw.Produce(rawEvent("e-1", "login", "c-1"), &kgo.Record{Key: []byte(" C-1 "), Timestamp: noon, Headers: []kgo.RecordHeader{{Key: "trace", Value: []byte("x")}}})
 
 		a := s.start("a")
@@ -160,12 +164,26 @@ func TestStep06_ARuleThatPanicsCostsOneRecord(t *testing.T) {
 		s := openShop(w, 1)
 		s.rules.Routes = append([]Route{{s.gold.Name, func(e Event) bool { return e.Country[0] == 'A' }}}, s.rules.Routes...)
 		bad := rawEvent("e-2", "login", "c-2")
-		s.raw.Produce(rawEvent("e-1", "login", "c-1", `"country":"at"`), bad, rawEvent("e-3", "login", "c-3", `"country":"de"`))
+		explode := func(where string, e Event) bool {
+			if e.Country == where {
+				panic("nobody is prepared for " + e.Email)
+			}
+			return true
+		}
+		s.rules.Filters = append(s.rules.Filters, Filter{"filter", func(e Event) bool { return !explode("FILTER", e) }})
+		s.rules.Quality = []Check{{"check", 1, func(e Event) bool { return explode("CHECK", e) }}}
+		s.rules.Expand = func(e Event) []Event { explode("EXPAND", e); return []Event{e} }
+		all := []*kgo.Record{bad}
+		for _, where := range []string{"filter", "check", "expand"} {
+			all = append(all, rawEvent("e-"+where, "login", "c-2", `"country":"`+where+`","email":"secret-42@example.com"`))
+		}
+		s.raw.Produce(rawEvent("e-1", "login", "c-1", `"country":"at"`))
+		s.raw.Produce(append(all, rawEvent("e-3", "login", "c-3", `"country":"de"`))...)
 
-		s.start("a")
+		a := s.start("a")
 
 		w.Within(20*time.Second, s.group.Drained(s.raw))
-		w.Claim(s.dead.Holds(bad), s.gold.Holds(cleanEvent("e-1", "login", "c-1", `"country":"AT"`)), s.other.Holds(cleanEvent("e-3", "login", "c-3", `"country":"DE"`)))
+		w.Claim(a.deadLettersSay("secret-42"), s.dead.Holds(all...), s.gold.Holds(cleanEvent("e-1", "login", "c-1", `"country":"AT"`)), s.other.Holds(cleanEvent("e-3", "login", "c-3", `"country":"DE"`)))
 	})
 }
 
@@ -303,6 +321,25 @@ func TestStep09_APauseStopsNothingButTheIntake(t *testing.T) {
 
 		w.Within(20*time.Second, s.group.Drained(s.raw))
 		w.Claim(s.other.Holds(cleanEvents(append(first, second...))...))
+	})
+}
+
+// Whoever pauses it while it still reads its table means it, too.
+func TestStep09_APauseBeforeTheFirstEventHolds(t *testing.T) {
+	harness.Run(t, func(w *harness.World) {
+		s := openShop(w, 2)
+		s.customers("c-1", "gold")
+		s.raw.Produce(eventsOf("c-1", 3)...)
+		a := s.disturbed("a", harness.Delay(harness.ListOffsets, 5*time.Second))
+		w.Sleep(time.Second)
+
+		a.Pause()
+		w.Sleep(time.Minute)
+		w.Claim(empty(s.gold), a.healthy(true, true))
+		a.Resume()
+
+		w.Within(20*time.Second, s.group.Drained(s.raw))
+		w.Claim(s.gold.Holds(cleanEvents(eventsOf("c-1", 3), `"segment":"gold"`)...))
 	})
 }
 

@@ -38,7 +38,45 @@ func TestStep10_ARefusedOutputIsWrittenAgainBeforeItsFollowers(t *testing.T) {
 		a.ClearFaults()
 
 		w.Until(s.group.Drained(s.raw))
-		w.Claim(s.other.Holds(cleanEvents(all)...), s.safeOf("c-1"), empty(s.dead, s.audit))
+		w.Claim(s.other.Holds(cleanEvents(all)...), s.safeOf("c-1"), empty(s.dead, s.audit), refusedAtMost(30))
+	})
+}
+
+// refusedAtMost claims that a cluster that refuses has not been asked more often than that.
+//
+//go:noinline
+func refusedAtMost(n int) harness.Claim {
+	return func(w *harness.World) error {
+		if got := len(w.Journal().Events(harness.Of(harness.Refused))); got > n {
+			return harness.Broke[harness.Wasteful]("who is asked again at once can only say no again, and has less time for the others", "%d requests were refused; it should be at most %d", got, n)
+		}
+		return nil
+	}
+}
+
+// What a transaction wrote and took back is no event. What it left behind does not hold up the others.
+func TestStep10_AnEventOfAnAbortedTransactionNeverHappened(t *testing.T) {
+	harness.Run(t, func(w *harness.World) {
+		s := openShop(w, 1)
+		writer := w.Client(kgo.TransactionalID(s.raw.Name), kgo.DefaultProduceTopic(s.raw.Name), kgo.ProducerLinger(0))
+		for _, id := range []string{"e-1", "test-2"} {
+			if err := writer.BeginTransaction(); err != nil {
+				w.Errorf("%v", err)
+			}
+			if err := writer.ProduceSync(w.Context(), rawEvent(id, "login", "c-1")).FirstErr(); err != nil {
+				w.Errorf("%v", err)
+			}
+			if err := writer.EndTransaction(w.Context(), kgo.TryAbort); err != nil {
+				w.Errorf("%v", err)
+			}
+		}
+		writer.Close()
+		s.raw.Produce(rawEvent("e-3", "login", "c-1"))
+
+		s.start("a")
+
+		w.Until(s.group.Drained(s.raw))
+		w.Claim(s.other.Holds(cleanEvent("e-3", "login", "c-1")), empty(s.audit, s.dead))
 	})
 }
 
@@ -370,6 +408,29 @@ func TestStep18_AMemberThatCannotWriteLetsGoInTime(t *testing.T) {
 		w.Within(s.cfg.DrainTimeout+20*time.Second, s.group.Balanced([]*harness.Process{a.Process, b.Process}, s.raw))
 		w.Claim(s.safe())
 		a.ClearFaults()
+		w.Until(s.group.Drained(s.raw))
+		w.Claim(s.safe(), arrived(s.other, all))
+	})
+}
+
+// Nor does a service that never answers keep partitions, or the process, beyond their time.
+func TestStep18_AMemberThatWaitsForTheServiceLetsGoInTime(t *testing.T) {
+	harness.Run(t, func(w *harness.World) {
+		s := openShop(w, 2)
+		s.service()
+		s.partner.Crash()
+		all := numberedEvents(0, 20)
+		s.raw.Produce(all...)
+		a := s.start("a")
+		w.Until(a.inHand())
+
+		b := s.start("b")
+
+		w.Within(s.cfg.DrainTimeout+20*time.Second, s.group.Balanced([]*harness.Process{a.Process, b.Process}, s.raw))
+		asked := w.Now()
+		a.Stop()
+		w.Claim(harness.AtMost("a stop", w.Now()-asked, s.cfg.DrainTimeout+10*time.Second), s.safe())
+		s.partner.Restart()
 		w.Until(s.group.Drained(s.raw))
 		w.Claim(s.safe(), arrived(s.other, all))
 	})

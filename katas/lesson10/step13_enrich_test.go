@@ -27,6 +27,23 @@ func TestStep13_AnEventGetsItsRiskFromTheService(t *testing.T) {
 	})
 }
 
+// Who is not known there follows the policy. That nobody knows a customer is an answer, and as good as any for CacheTTL.
+func TestStep13_WhoTheServiceDoesNotKnowFollowsThePolicy(t *testing.T) {
+	harness.Run(t, func(w *harness.World) {
+		s := openShop(w, 1)
+		s.cfg.Missing = MissingPark
+		s.service().Always("GET /customers/c-2", httpfake.Status(http.StatusNotFound))
+		first, second := rawEvent("e-1", "LOGIN", "C-2"), rawEvent("e-3", "login", "c-2")
+		a := s.start("a")
+		s.raw.Produce(first, rawEvent("e-2", "login", "c-1"))
+		w.Until(s.group.Drained(s.raw))
+		s.raw.Produce(second)
+
+		w.Until(s.group.Drained(s.raw))
+		w.Claim(s.parked.Holds(first, second), s.other.Holds(cleanEvent("e-2", "login", "c-1", `"risk":"low"`)), a.counted("parked", 2), asked(s.partner, "GET /customers/c-2", 1))
+	})
+}
+
 // asked claims how often the service was asked.
 //
 //go:noinline
@@ -102,7 +119,7 @@ func (s *shop) inSourceOrder(events []*kgo.Record) harness.Claim {
 		for _, r := range s.other.Records() {
 			n++
 			if b := before[r.Partition]; b != nil && at[idOf(r)] < at[idOf(b)] {
-				return harness.Broke[harness.Reordered]("a lookup that takes longer must not let others overtake", "%s was written behind %s", idOf(r), idOf(b))
+				return harness.Broke[harness.Reordered]("a lookup that takes longer must not let others overtake", "%s was written behind %s", nameOf(r), nameOf(b))
 			}
 			before[r.Partition] = r
 		}
@@ -113,7 +130,15 @@ func (s *shop) inSourceOrder(events []*kgo.Record) harness.Claim {
 	}
 }
 
-// A slow answer holds up what comes behind it in its partition, whoever that is about.
+func nameOf(r *kgo.Record) string {
+	if r.Value == nil {
+		return "the tombstone of " + string(r.Key)
+	}
+	return idOf(r)
+}
+
+// A slow answer holds up what comes behind it in its partition, whoever that is about. A tombstone above all: a customer
+// who is forgotten first and heard of afterwards is not forgotten.
 func TestStep13_ASlowAnswerIsNotOvertaken(t *testing.T) {
 	harness.Run(t, func(w *harness.World) {
 		s := openShop(w, 1)
@@ -123,6 +148,7 @@ func TestStep13_ASlowAnswerIsNotOvertaken(t *testing.T) {
 		for i, r := range events {
 			r.Key, r.Value = []byte("household"), rawEvent(fmt.Sprintf("e-%d", i), "login", string(r.Key)).Value
 		}
+		events = append(events, &kgo.Record{Key: []byte("c-1"), Timestamp: noon})
 		s.raw.Produce(events...)
 
 		s.start("a")

@@ -63,16 +63,17 @@ func TestStep19_TooManyBadEventsStopThePipeline(t *testing.T) {
 	harness.Run(t, func(w *harness.World) {
 		s := openShop(w, 1)
 		s.hasQuality()
-		s.cfg.QualityWindow, s.cfg.QualityLimit = 10, 2
+		s.cfg.QualityWindow, s.cfg.QualityLimit, s.cfg.MaxBatch = 4, 2, 4
 		bad := []*kgo.Record{rawEvent("e-1", "login", "c-1", poor), rawEvent("e-2", "login", "c-2", poor), rawEvent("e-4", "login", "c-4", awful)}
-		s.raw.Produce(bad[0], bad[1], rawEvent("e-3", "login", "c-3", perfect), bad[2], rawEvent("e-5", "login", "c-5", perfect))
+		test, poison := rawEvent("test-5", "login", "c-5"), &kgo.Record{Key: []byte("c-6"), Value: []byte("?"), Timestamp: noon} // nobody judges them
+		s.raw.Produce(bad[0], bad[1], test, poison, rawEvent("e-3", "login", "c-3", perfect), bad[2], rawEvent("e-7", "login", "c-7", perfect))
 
 		a := s.start("a")
 		a.MayEnd()
 
 		w.Within(time.Minute, a.Ends(ErrQuality))
-		w.Claim(s.quarantine.Holds(bad[0], bad[1]), s.audit.Holds(bad[2]), s.other.Holds(cleanEvent("e-3", "login", "c-3", perfect)),
-			s.group.CommittedAt(s.raw, 0, 4), a.healthy(false, false), a.alerts())
+		w.Claim(s.quarantine.Holds(bad[0], bad[1]), s.audit.Holds(test, bad[2]), s.dead.Holds(poison), s.other.Holds(cleanEvent("e-3", "login", "c-3", perfect)),
+			s.group.CommittedAt(s.raw, 0, 6), a.healthy(false, false), a.alerts())
 	})
 }
 

@@ -37,7 +37,7 @@ const readiness = ops.Readiness
 
 // Pipeline is one member of the group that turns raw events into clean ones. Its methods are safe for concurrent use.
 //
-// A record comes to exactly one of these ends, in this order:
+// What a transaction wrote that was aborted never happened. A record comes to exactly one of these ends, in this order:
 //
 //   - A null value is a tombstone: the customer is to be forgotten. It goes on, with a null value, to every topic that the
 //     rules route to, once to each. Its key is the record's in the normal form of a customer (trimmed, lower case).
@@ -47,7 +47,7 @@ const readiness = ops.Readiness
 //   - What scores below RejectBelow goes to Audit, below QuarantineBelow to Quarantine; score and reason say why.
 //   - The reference table knows the Segment and the service the Risk of a customer. Who is not known there (no row; 404)
 //     gets Default, or the event goes to Parked. A request that fails otherwise is made again RetryAfter later. An event
-//     that ends above causes no request.
+//     that ends above causes no request. What the service says, 404 too, is good for CacheTTL.
 //   - What is left goes through Expand, and then each event by Route: key is the Customer, value is what Encode says,
 //     the timestamp is when it happened.
 //

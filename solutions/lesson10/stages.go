@@ -164,8 +164,8 @@ func (p *Pipeline) ask(ctx context.Context, questions map[string]*question, it *
 	}
 	q = &question{done: make(chan struct{})}
 	questions[customer] = q
-	if risk, ok := p.service.remembered(customer); ok {
-		q.risk = risk
+	if known, ok := p.service.remembered(customer); ok {
+		q.risk, q.err = known.risk, known.err
 		close(q.done)
 		return q
 	}
@@ -514,18 +514,19 @@ type service struct {
 
 type answer struct {
 	risk string
+	err  error // errUnknown, or nil
 	till time.Time
 }
 
 // remembered is an answer that is still good.
-func (s *service) remembered(customer string) (string, bool) {
+func (s *service) remembered(customer string) (answer, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	a, ok := s.known[customer]
-	return a.risk, ok && time.Now().Before(a.till)
+	return a, ok && time.Now().Before(a.till)
 }
 
-func (s *service) remember(customer, risk string) {
+func (s *service) remember(customer, risk string, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := time.Now()
@@ -536,10 +537,11 @@ func (s *service) remember(customer, risk string) {
 			}
 		}
 	}
-	s.known[customer] = answer{risk, now.Add(s.ttl)}
+	s.known[customer] = answer{risk, err, now.Add(s.ttl)}
 }
 
-// ask makes one request. Only an answer is remembered, never an error: the next one may be better.
+// ask makes one request. Only an answer is remembered (that nobody knows the customer is one), never an error: the next
+// one may be better.
 func (s *service) ask(ctx context.Context, customer string) (string, error) {
 	select {
 	case s.places <- struct{}{}:
@@ -563,12 +565,13 @@ func (s *service) ask(ctx context.Context, customer string) (string, error) {
 	case err != nil:
 		return "", err
 	case resp.StatusCode == http.StatusNotFound:
+		s.remember(customer, "", errUnknown)
 		return "", errUnknown
 	case resp.StatusCode != http.StatusOK:
 		return "", fmt.Errorf("the service answers %d", resp.StatusCode)
 	}
 	risk := tidy(strings.ToValidUTF8(string(body), "\uFFFD"))
-	s.remember(customer, risk)
+	s.remember(customer, risk, nil)
 	return risk, nil
 }
 
