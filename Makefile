@@ -16,7 +16,7 @@ TIDY  := $(GREEN) $(patsubst %,./%/...,$(wildcard solutions))
 JUDGED := $(if $(filter command line,$(origin LESSON)),$(NN))
 
 .DEFAULT_GOAL := help
-.PHONY: help kata watch serve check fmt build vet lint test race solutions-check bench explore golden report
+.PHONY: help kata watch serve check fmt build vet lint test race solutions-check broker-check bench explore golden report
 
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -55,6 +55,10 @@ race: ## the same under the race detector
 solutions-check: ## prove that the course itself is right: the five laws
 	@mkdir -p .katas
 	go tool kata check $(JUDGED) --markdown .katas/laws.md
+
+broker-check: ## tell the solutions' specs on a real Kafka: make broker-check BROKERS=localhost:9092
+	@mkdir -p .katas
+	go tool kata check $(JUDGED) --brokers "$(BROKERS)" $(if $(BELT),--belt $(BELT)) --markdown .katas/real.md
 
 bench: ## measure the solutions and the harness; with KAFKA_BROKERS=... also virtual against real time
 	go test $(TAGS) -run '^$$' -bench . -benchmem $(TIDY)

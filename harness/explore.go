@@ -66,7 +66,9 @@ func Explore(t *testing.T, plan Plan, story func(w *World, s *Schedule), opts ..
 		spec.report(o, x.try(moves))
 		return
 	}
-	if quiet := x.try(nil); quiet.err != nil || quiet.skip != "" || os.Getenv("KAFKA_BROKERS") != "" {
+	quiet := x.try(nil)
+	spec.lasts += quiet.lasted
+	if quiet.err != nil || quiet.skip != "" || os.Getenv("KAFKA_BROKERS") != "" {
 		quiet.schedule = nil // it breaks without any disturbance: say so plainly
 		spec.report(o, quiet)
 		return
@@ -227,6 +229,7 @@ func Sweep(t *testing.T, victim string, story func(w *World), opts ...Option) {
 		return
 	}
 	quiet := spec.play(o, story, nil)
+	spec.lasts += quiet.lasted
 	if quiet.err != nil || quiet.skip != "" {
 		spec.report(o, quiet)
 		return
@@ -235,14 +238,19 @@ func Sweep(t *testing.T, victim string, story func(w *World), opts ...Option) {
 	if len(points) == 0 {
 		t.Fatalf("the story has no process %q that could crash", victim)
 	}
-	if os.Getenv("KAFKA_BROKERS") != "" { // a taste: each takes a session timeout of real time
+	taste := []lifePoint{points[len(points)/4], points[len(points)/2], points[len(points)*3/4]}
+	if os.Getenv("KAFKA_BROKERS") != "" { // each takes a session timeout of real time
 		if o.red != "" {
 			t.Skip("not told on a real cluster: a few crash points would not show the mistake")
 		}
-		points = []lifePoint{points[len(points)/4], points[len(points)/2], points[len(points)*3/4]}
+		points = taste
 	}
 	for _, lp := range points {
-		if out := spec.play(o, story, crashing(victim, lp.Point)); out.err != nil {
+		out := spec.play(o, story, crashing(victim, lp.Point))
+		if slices.Contains(taste, lp) {
+			spec.lasts += out.lasted
+		}
+		if out.err != nil {
 			spec.report(o, out)
 			return
 		}

@@ -15,6 +15,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
+	"github.com/twmb/franz-go/pkg/kversion"
 )
 
 // realSlack is how much later than promised something may be seen on a real cluster: a network, a disk and a
@@ -57,6 +58,20 @@ func connect(brokers []string) (*real, error) {
 		return nil, err
 	}
 	return &real{brokers: brokers, client: client, admin: kadm.NewClient(client)}, nil
+}
+
+// version is what the cluster says that it is, and its size.
+func (r *real) version() string {
+	ctx, cancel := context.WithTimeout(context.Background(), 15*time.Second)
+	defer cancel()
+	version, size := "Kafka", "unknown size"
+	if resp, err := kmsg.NewPtrApiVersionsRequest().RequestWith(ctx, r.client); err == nil {
+		version += " " + kversion.FromApiVersionsResponse(resp).VersionGuess()
+	}
+	if brokers, err := r.admin.ListBrokers(ctx); err == nil {
+		size = fmt.Sprintf("brokers: %d", len(brokers))
+	}
+	return version + " (" + size + ")"
 }
 
 // warm says that this process has seen the cluster's coordinators at work.

@@ -31,6 +31,7 @@ func (s *spec) playReal(o options, brokers []string, story func(*World), schedul
 	if err != nil {
 		return outcome{err: fmt.Errorf("no Kafka at KAFKA_BROKERS=%s: %w", strings.Join(brokers, ","), err)}
 	}
+	s.t.Attr("cluster", backend.version())
 	w := newWorld(s.t, o, backend)
 	w.schedule, w.mine = schedule, s.mine
 	w.play(story)

@@ -32,7 +32,9 @@ func Run(t *testing.T, story func(w *World), opts ...Option) {
 	for _, opt := range opts {
 		opt(&o)
 	}
-	spec.report(o, spec.play(o, story, nil))
+	out := spec.play(o, story, nil)
+	spec.lasts += out.lasted
+	spec.report(o, out)
 }
 
 // outcome is how a story ended.
@@ -45,6 +47,7 @@ type outcome struct {
 	points   []lifePoint
 	schedule *Schedule
 	stalled  bool // time stood still: telling it again would cost as much real time again
+	lasted   time.Duration
 }
 
 // spec is one test that tells stories.
@@ -52,6 +55,8 @@ type spec struct {
 	t    *testing.T
 	dir  string
 	mine func(file string) bool
+
+	lasts time.Duration // of the stories that a real cluster is told
 }
 
 func caller() string {
@@ -71,6 +76,9 @@ func begin(t *testing.T, dir string) *spec {
 func (s *spec) end() {
 	if s.t.Failed() {
 		firstRed.note(s.t.Name())
+	}
+	if s.lasts > 0 && !s.t.Skipped() { // in story time: whoever wants to tell it in real time knows what it takes
+		s.t.Attr("lasts", s.lasts.String())
 	}
 	supervise.End(s.t.Name(), s.t.Failed())
 }
@@ -137,7 +145,7 @@ func (s *spec) playVirtual(o options, story func(*World), schedule *Schedule) ou
 func (w *World) outcome() outcome {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return outcome{err: w.verdict, also: w.also, events: w.journal.Events(), skip: w.skipped, points: w.points, schedule: w.schedule, places: w.places}
+	return outcome{err: w.verdict, also: w.also, events: w.journal.Events(), skip: w.skipped, points: w.points, schedule: w.schedule, places: w.places, lasted: w.lasted}
 }
 
 // leak is the verdict on goroutines that outlive their story. In a story that is red already they are a consequence.

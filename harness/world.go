@@ -53,6 +53,8 @@ type World struct {
 	hostTable *hostTable
 
 	clients struct{ keyed, manual *kgo.Client }
+
+	lasted time.Duration // until every process had stopped
 }
 
 func newWorld(t *testing.T, o options, b backend) *World {
@@ -264,6 +266,7 @@ func (w *World) play(story func(*World)) {
 		}
 	})
 	w.killAll()
+	w.lasted = w.Now() // what lingers is looked for on the fake alone
 	if !w.red() {
 		w.backend.linger()
 	}

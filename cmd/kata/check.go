@@ -26,6 +26,10 @@ type checkFlags struct {
 	keep     bool
 	json     bool
 	markdown string
+
+	brokers string
+	belt    string
+	side    int
 }
 
 func newCheck() *cobra.Command {
@@ -41,11 +45,15 @@ func newCheck() *cobra.Command {
   4 spec      every spec is a step, speaks of exported names alone, and is named by a mistake
   5 surface   stub and solution export the same; every step has a README section and a hint
 
+With --brokers it tells the solutions' specs on that cluster instead, in real time, and compares. Everything has
+names of its own there and is removed afterwards. A story longer than KATA_REAL_LIMIT (5m) is left out.
+
 Exit codes: 0 every law holds, 1 a law is broken, 2 a wrong call or environment.`,
 		Example: `  go tool kata check                                        every lesson, every law
   go tool kata check 07 --law 4,5                           the quick ones, while writing
   go tool kata check 07 --mistake commits_before_handling   one mistake, with all that its specs print
-  go tool kata check --keep --law 3                         leave the overlay, and show the go command`,
+  go tool kata check --keep --law 3                         leave the overlay, and show the go command
+  go tool kata check 07 --brokers localhost:9092            the same specs on a real Kafka`,
 		RunE: func(cmd *cobra.Command, lessons []string) error { return f.run(cmd, lessons) },
 	}
 	flags := cmd.Flags()
@@ -59,11 +67,17 @@ Exit codes: 0 every law holds, 1 a law is broken, 2 a wrong call or environment.
 	flags.BoolVar(&f.keep, "keep", false, "leave the overlay in place and show the go commands")
 	flags.BoolVar(&f.json, "json", false, "write the whole report as JSON")
 	flags.StringVar(&f.markdown, "markdown", "", "write the report as Markdown to this file too")
-	cmd.MarkFlagsMutuallyExclusive("law", "mistake")
+	flags.StringVar(&f.brokers, "brokers", "", "tell the solutions' specs on this cluster: host:port,...")
+	flags.StringVar(&f.belt, "belt", "", "with --brokers: the specs of this belt alone")
+	flags.IntVar(&f.side, "side", 16, "with --brokers: how many stories are told side by side")
+	cmd.MarkFlagsMutuallyExclusive("law", "mistake", "brokers")
 	return cmd
 }
 
 func (f *checkFlags) run(cmd *cobra.Command, lessons []string) error {
+	if f.brokers != "" {
+		return f.onReal(cmd, lessons)
+	}
 	options := judge.Options{
 		Mistake: f.mistake, Repeat: f.repeat, NoRace: !f.race, Shuffle: f.shuffle, Timeout: f.timeout, Explore: f.explore,
 		Keep: f.keep, Log: cmd.ErrOrStderr(),

@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"slices"
 	"strings"
+	"time"
 )
 
 // event is one line of go test -json.
@@ -20,9 +21,11 @@ type event struct {
 
 // outcome is how one run of one test ended.
 type outcome struct {
-	result string // pass, fail, skip; "" when the program ended before the test did
-	word   string // the first verdict: what a reader of the failure sees first
-	output string
+	result  string // pass, fail, skip; "" when the program ended before the test did
+	word    string // the first verdict: what a reader of the failure sees first
+	output  string
+	lasts   time.Duration // the stories, in their own time
+	cluster string        // the real one that they were told on
 }
 
 // packageRun is what a go test of one package had to say.
@@ -113,8 +116,13 @@ func (r *testRun) add(e event) {
 	case "output":
 		o.output += e.Output
 	case "attr":
-		if e.Key == "verdict" && o.word == "" {
+		switch {
+		case e.Key == "verdict" && o.word == "":
 			o.word = e.Value
+		case e.Key == "lasts":
+			o.lasts, _ = time.ParseDuration(e.Value)
+		case e.Key == "cluster":
+			o.cluster = e.Value
 		}
 	case "pass", "fail", "skip":
 		o.result = e.Action

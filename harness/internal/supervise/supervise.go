@@ -93,6 +93,9 @@ func supervise(s settings) int {
 		fmt.Fprintln(os.Stderr, "harness:", err)
 		return 2
 	}
+	held := make(chan os.Signal, 8) // one that comes again, as from a terminal and from who started this, must not cut the end short
+	signal.Notify(held, forwarded...)
+	defer signal.Stop(held)
 	code, sig := p.run()
 	s.finally()
 	if sig != nil {
