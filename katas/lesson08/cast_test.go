@@ -376,6 +376,22 @@ func (m *member) accounts(want ops.Counts) harness.Claim {
 	})
 }
 
+// ended claims what became of the records of a member that has stopped; how many more it had received is its own affair.
+//
+//go:noinline
+func (m *member) ended(want ops.Counts) harness.Claim {
+	return m.reported(func() error {
+		got := m.Stats().Totals
+		if n := got.Unaccounted(); n != 0 || got.InFlight != 0 {
+			return fmt.Errorf("%s has stopped, with %d records in flight and %d unaccounted for: %+v", m.Name, got.InFlight, n, got)
+		}
+		if got.Received, got.Redelivered, got.Released = 0, 0, 0; got != want {
+			return fmt.Errorf("%s reports, beside what it received and released, %+v; it should be %+v", m.Name, got, want)
+		}
+		return nil
+	})
+}
+
 // ready claims what a member's health says of readiness; it must be live in any case.
 //
 //go:noinline

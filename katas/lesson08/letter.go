@@ -10,7 +10,8 @@ import (
 
 // Headers that this package adds to what it passes on. Each is there once, however often the record was passed on; the
 // record's own headers stay as they were, in their order, before them. Times are RFC 3339 in UTC with nanoseconds, numbers
-// are decimal.
+// are decimal. A record of a source topic has come from nowhere: such headers of it are not read, and replaced; except
+// HeaderRedrives, which stays. The copy's own timestamp is that of writing.
 const (
 	HeaderOriginTopic     = "x-origin-topic"
 	HeaderOriginPartition = "x-origin-partition"

@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kgo"
+
 	"github.com/kafka-katas/kafka-katas/harness"
 	"github.com/kafka-katas/kafka-katas/ops"
 )
@@ -22,6 +24,41 @@ func TestStep02_ASuccessTakesOneAttempt(t *testing.T) {
 		w.Within(10*time.Second, shop.drained())
 		w.Claim(shop.desk.HandledOnce(shop.payments), shop.desk.InOrder(shop.payments), shop.safe(), shop.nothingGivenUp(),
 			a.accounts(ops.Counts{Received: 15, Processed: 15}), a.ready(true))
+	})
+}
+
+// A pause stops fetching and nothing else: the member stays, and goes on where it stopped.
+func TestStep02_APauseStopsFetchingAlone(t *testing.T) {
+	harness.Run(t, func(w *harness.World) {
+		shop := open(w, 2)
+		shop.payments.Fill(1)
+		a := shop.start("a", shop.config(), atOnce)
+		w.Until(shop.drained())
+
+		a.Pause()
+		w.Sleep(10 * time.Second)
+		shop.payments.Fill(5)
+		w.Sleep(time.Minute)
+		w.Claim(a.accounts(ops.Counts{Received: 2, Processed: 2}), shop.desk.Owns(a.Process, 2, shop.payments), a.ready(true))
+		a.Resume()
+
+		w.Until(shop.drained())
+		w.Claim(shop.desk.HandledOnce(shop.payments), shop.desk.InOrder(shop.payments))
+	})
+}
+
+// The client's options are those of its connection; what the configuration decides, they cannot change.
+func TestStep02_TheConfigurationCountsNotTheOptions(t *testing.T) {
+	harness.Run(t, func(w *harness.World) {
+		shop := open(w, 1)
+		shop.payments.Fill(3)
+
+		w.Start("a", func(p *harness.Process) (harness.Runner, error) {
+			return New(shop.config(), p.Handler(atOnce), append(p.Options(), kgo.ConsumerGroup("another"), kgo.ConsumeTopics(shop.dead.Name))...)
+		})
+
+		w.Within(10*time.Second, shop.drained())
+		w.Claim(shop.desk.HandledOnce(shop.payments))
 	})
 }
 

@@ -59,6 +59,24 @@ func TestStep06_ADeadLetterSaysWhereItComesFromAndWhy(t *testing.T) {
 	})
 }
 
+// What comes from outside has no trip behind it, whatever its headers say: a payment that was copied from somebody's dead
+// letters is a new one.
+func TestStep06_HeadersThatCameWithAPaymentSayNothing(t *testing.T) {
+	harness.Run(t, func(w *harness.World) {
+		shop := open(w, 1)
+		copied := with(with(with(with(payment("p-1"), HeaderOriginTopic, "refunds"), HeaderOriginOffset, "77"), HeaderAttempts, "99"), HeaderDue, "2030-01-01T00:00:00Z")
+		shop.payments.Produce(copied)
+
+		shop.start("a", shop.config(func(c *Config) { c.Retry.Attempts = 2 }), fails("p-1", always, ErrUnavailable))
+
+		first := shop.first("p-1")
+		w.Within(10*time.Second, shop.drained())
+		w.Claim(harness.Times("attempts at p-1", w.Attempts("p-1"), first, first+time.Second), shop.letterSays(map[string]string{
+			HeaderOriginTopic: shop.payments.Name, HeaderOriginOffset: "0", HeaderAttempts: "2",
+		}))
+	})
+}
+
 // letterSays claims what the one dead letter has in its headers, each of them once.
 //
 //go:noinline
@@ -79,7 +97,7 @@ func (s *shop) letterSays(want map[string]string) harness.Claim {
 	}
 }
 
-// letterIsDated claims that a header of the one dead letter is this moment.
+// letterIsDated claims that a header of the one dead letter is this moment, and that the letter was written no earlier.
 //
 //go:noinline
 func (s *shop) letterIsDated(name string, want time.Time) harness.Claim {
@@ -90,6 +108,10 @@ func (s *shop) letterIsDated(name string, want time.Time) harness.Claim {
 			if off := got.Sub(want).Abs(); err != nil || w.Exact() && off != 0 {
 				return harness.Broke[harness.Misreported]("since when it fails says which deployment, and which outage, it was",
 					"the dead letter of %s has %s %q; it should be %s", r.Key, name, text, want.Format(time.RFC3339Nano))
+			}
+			if r.Timestamp.Before(want.Truncate(time.Millisecond)) {
+				return harness.Broke[harness.Misreported]("the retention of a topic counts from there: a letter that is born old is soon deleted, and nobody has read it",
+					"the dead letter of %s has the timestamp %v, before its first failure at %v", r.Key, r.Timestamp.UTC(), want)
 			}
 		}
 		return nil
@@ -214,6 +236,33 @@ func TestStep09_AnUnavailableDeadLetterTopicHoldsThePartitionUp(t *testing.T) {
 			w.Within(time.Minute, shop.drained())
 			w.Claim(shop.dead.Holds(payment("p-1")), shop.settled(), shop.safe(), a.ready(true), harness.Due("attempts at p-1", 0, w.Attempts("p-1"), shop.first("p-1")))
 		}, harness.Deadline(10*time.Minute))
+	}
+}
+
+// A letter that nobody takes is work in hand: a stop waits DrainTimeout for it, and then no longer, whether the broker
+// refuses it or does not answer.
+func TestStep09_AStopDoesNotWaitForTheDeadLetterTopic(t *testing.T) {
+	for _, trouble := range []func() *harness.Fault{
+		func() *harness.Fault { return harness.Delay(harness.Produce, time.Hour).Times(always) },
+		func() *harness.Fault { return harness.Fail(harness.Produce, kerr.NotEnoughReplicas).Times(always) },
+	} {
+		harness.Run(t, func(w *harness.World) {
+			shop := open(w, 1)
+			shop.payments.Produce(payment("p-1"), payment("p-2"))
+			a := shop.start("a", shop.config(func(c *Config) { c.DrainTimeout = 10 * time.Second }), fails("p-1", always, ErrDeclined))
+			a.Fault(trouble())
+			shop.first("p-1")
+			w.Sleep(5 * time.Second)
+
+			asked := w.Now()
+			a.AskToStop()
+			w.Within(time.Minute, harness.Gone("a"))
+			w.Claim(harness.AtMost("the stop while dead letters are not accepted, with a DrainTimeout of 10 s", w.Now()-asked, 15*time.Second), shop.safe())
+			a.restart()
+
+			w.Within(time.Minute, shop.drained())
+			w.Claim(shop.settled(), shop.safe())
+		})
 	}
 }
 

@@ -2,6 +2,7 @@ package lesson08
 
 import (
 	"context"
+	"math/rand/v2"
 	"strconv"
 	"testing"
 	"time"
@@ -35,15 +36,18 @@ func TestStep16_TheMainTopicGoesOnAtOnce(t *testing.T) {
 func TestStep16_AfterTheLastTierComesOneDeadLetter(t *testing.T) {
 	harness.Run(t, func(w *harness.World) {
 		shop := open(w, 1).withTiers(2)
-		shop.payments.To(0, payment("p-0"), with(with(payment("p-1"), "trace", "a"), "trace", "b"))
+		redriven := func() *kgo.Record {
+			return with(with(with(payment("p-1"), "trace", "a"), "trace", "b"), HeaderRedrives, "2")
+		}
+		shop.payments.To(0, payment("p-0"), redriven())
 
 		shop.start("a", shop.config(), fails("p-1", always, ErrUnavailable))
 
 		first := shop.first("p-1")
 		w.Until(shop.drained())
 		w.Claim(harness.Due("attempts at p-1", time.Second, w.Attempts("p-1"), first, first+10*time.Second, first+40*time.Second),
-			shop.dead.Holds(with(with(payment("p-1"), "trace", "a"), "trace", "b")),
-			shop.letterSays(map[string]string{HeaderOriginTopic: shop.payments.Name, HeaderOriginPartition: "0", HeaderOriginOffset: "1",
+			shop.dead.Holds(redriven()),
+			shop.letterSays(map[string]string{HeaderOriginTopic: shop.payments.Name, HeaderOriginPartition: "0", HeaderOriginOffset: "1", HeaderRedrives: "2",
 				HeaderAttempts: "3", HeaderErrorClass: "unavailable", HeaderErrorMessage: "the provider is unavailable", HeaderOriginGroup: shop.desk.Name}),
 			shop.letterIsDated(HeaderFirstFailed, time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC).Add(first)), shop.safe())
 	})
@@ -68,6 +72,22 @@ func TestStep16_ARetryIsHandedOverAsTheRecordItWas(t *testing.T) {
 
 		w.Until(shop.drained())
 		w.Claim(shop.nothingGivenUp(), shop.settled())
+	})
+}
+
+// A record that its retry topic will not take can only be given up: it does not hold its partition up for ever.
+func TestStep16_WhatIsTooLargeForItsRetryIsGivenUp(t *testing.T) {
+	harness.Run(t, func(w *harness.World) {
+		shop := open(w, 1)
+		shop.retries = []*harness.Topic{w.Topic("payments-retry-small", 1, "max.message.bytes", "2000")}
+		value := make([]byte, 5000)
+		rand.NewChaCha8([32]byte{}).Read(value) // compressing it does not help
+		shop.payments.To(0, &kgo.Record{Key: []byte("p-1"), Value: value}, payment("p-2"))
+
+		shop.start("a", shop.config(), fails("p-1", always, ErrUnavailable))
+
+		w.Within(20*time.Second, shop.drained())
+		w.Claim(shop.dead.Holds(&kgo.Record{Key: []byte("p-1"), Value: value}), handled(w, "p-2", 1), shop.safe())
 	})
 }
 

@@ -3,9 +3,11 @@ package lesson08
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/kafka-katas/kafka-katas/harness"
@@ -39,6 +41,85 @@ func TestStep20_AnOutageFillsNoDeadLetterTopic(t *testing.T) {
 		w.SleepUntil(11 * time.Minute)
 		w.Claim(shop.drained(), shop.nothingGivenUp(), shop.desk.HandledOnce(shop.payments), shop.desk.InOrder(shop.payments), shop.safe(), a.ready(true))
 	}, harness.Deadline(30*time.Minute))
+}
+
+// Wherever failed records wait: an outage is no fault of theirs.
+func TestStep20_AnOutageCostsNoAttemptInAnyMode(t *testing.T) {
+	for _, stage := range stages[1:] {
+		harness.Run(t, func(w *harness.World) {
+			shop := stage(w)
+			shop.payments.To(0, payment("p-1"), payment("p-2"), payment("p-3"))
+			cfg := shop.config(func(c *Config) { c.Retry.Attempts, c.Breaker = 2, Breaker{Failures: 2, OpenFor: 30 * time.Second} })
+
+			shop.start("a", cfg, downUntil(w, 10*time.Minute))
+
+			w.SleepUntil(9*time.Minute + 55*time.Second)
+			w.Claim(shop.nothingGivenUp(), attemptsAtMost(2+20))
+			w.SleepUntil(12 * time.Minute)
+			w.Claim(shop.drained(), shop.nothingGivenUp(), shop.settled(), shop.safe())
+		}, harness.Deadline(30*time.Minute))
+	}
+}
+
+// Failures in a row: a success between them says that the provider works.
+func TestStep20_FailuresBetweenSuccessesDoNotOpenIt(t *testing.T) {
+	harness.Run(t, func(w *harness.World) {
+		shop := open(w, 1)
+		shop.payments.Fill(20)
+		var n atomic.Int64
+		cfg := shop.config(func(c *Config) { c.Breaker = Breaker{Failures: 2, OpenFor: time.Hour} })
+
+		a := shop.start("a", cfg, func(context.Context, *kgo.Record) error {
+			if n.Add(1)%2 == 1 {
+				return ErrUnavailable
+			}
+			return nil
+		})
+
+		w.Within(time.Minute, shop.drained())
+		w.Claim(a.ready(true), shop.nothingGivenUp())
+	})
+}
+
+// A probe that is refused has found the provider at work.
+func TestStep20_ARefusedProbeClosesIt(t *testing.T) {
+	harness.Run(t, func(w *harness.World) {
+		shop := open(w, 1)
+		shop.payments.Produce(payment("p-1"), payment("p-2"))
+		cfg := shop.config(func(c *Config) { c.Breaker = Breaker{Failures: 1, OpenFor: 30 * time.Second} })
+
+		a := shop.start("a", cfg, both(downUntil(w, 20*time.Second), fails("p-1", always, ErrDeclined)))
+
+		w.Within(time.Minute, shop.drained())
+		w.Claim(shop.dead.Holds(payment("p-1")), handled(w, "p-2", 1), a.ready(true))
+	})
+}
+
+// A probe whose partition is lost meanwhile comes to no end. There must be another.
+func TestStep20_AProbeThatIsCancelledIsFollowedByAnother(t *testing.T) {
+	harness.Run(t, func(w *harness.World) {
+		shop := open(w, 1)
+		shop.payments.Produce(payment("p-1"), payment("p-2"))
+		cfg := shop.config(func(c *Config) { c.Breaker = Breaker{Failures: 1, OpenFor: 30 * time.Second} })
+		var n atomic.Int64
+		a := shop.start("a", cfg, func(ctx context.Context, _ *kgo.Record) error {
+			switch n.Add(1) {
+			case 1:
+				return ErrUnavailable
+			case 2: // the probe
+				<-ctx.Done()
+				return ctx.Err()
+			}
+			return nil
+		})
+		first := shop.first("p-1")
+		w.SleepUntil(first + 40*time.Second)
+
+		a.Fault(harness.Fail(harness.Heartbeat, kerr.UnknownMemberID))
+
+		w.Within(3*time.Minute, shop.drained())
+		w.Claim(shop.settled(), shop.safe(), a.ready(true))
+	})
 }
 
 // attemptsAtMost claims how many attempts there were in all.

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/kafka-katas/kafka-katas/harness"
@@ -177,6 +178,66 @@ func TestStep21_ALetterIsRedrivenOnce(t *testing.T) {
 	})
 }
 
+// Two clerks at the same time: one of them is told to try again, or both share the work. Nothing is sent twice.
+func TestStep21_TwoClerksAtOnceSendNothingTwice(t *testing.T) {
+	harness.Run(t, func(w *harness.World) {
+		shop := open(w, 1)
+		handle, repair := shop.repaired()
+		shop.payments.Produce(payment("p-1"), payment("p-2"))
+		shop.start("a", shop.config(), handle)
+		w.Until(shop.drained())
+		repair()
+
+		var did, too Redriven
+		shop.clerk("clerk-1", shop.config(), Selection{}, &did).Fault(harness.Delay(harness.Fetch, 3*time.Second))
+		w.Sleep(time.Second)
+		shop.clerk("clerk-2", shop.config(), Selection{}, &too)
+		w.Until(harness.All(harness.Gone("clerk-1"), harness.Gone("clerk-2")))
+		shop.redrive("clerk-3", Selection{})
+
+		w.Until(shop.drained())
+		w.Claim(handled(w, "p-1", 1), handled(w, "p-2", 1))
+	})
+}
+
+// A record that the broker refuses is not sent, and has no receipt: the next redrive sends it.
+func TestStep21_WhatWasRefusedIsNotTakenForSent(t *testing.T) {
+	harness.Run(t, func(w *harness.World) {
+		shop := open(w, 1)
+		handle, repair := shop.repaired()
+		shop.payments.Produce(payment("p-1"), payment("p-2"))
+		shop.start("a", shop.config(), handle)
+		w.Until(shop.drained())
+		repair()
+
+		var did Redriven
+		p := shop.clerk("clerk", shop.config(), Selection{}, &did).Fault(harness.Fail(harness.Produce, kerr.TopicAuthorizationFailed))
+		_ = p.Wait() // it may say so, or try again
+		shop.redrive("clerk-2", Selection{})
+
+		w.Until(shop.drained())
+		w.Claim(handled(w, "p-1", 1), handled(w, "p-2", 1))
+	})
+}
+
+// A letter without its value would be a payment of nothing, and a letter of somebody else's topic is somebody else's.
+func TestStep21_WhatCannotBeSentBackStays(t *testing.T) {
+	harness.Run(t, func(w *harness.World) {
+		shop := open(w, 1)
+		refunds := w.Topic("refunds", 1)
+		letter := func(key, origin string) *kgo.Record {
+			r := with(with(payment(key), HeaderOriginTopic, origin), HeaderOriginPartition, "0")
+			return with(with(with(r, HeaderOriginOffset, "0"), HeaderErrorClass, "declined"), HeaderAttempts, "1")
+		}
+		hollow := with(letter("p-1", shop.payments.Name), HeaderOmitted, "value,headers")
+		hollow.Value = nil
+		shop.dead.Produce(hollow, letter("r-1", refunds.Name), letter("p-2", shop.payments.Name))
+
+		w.Claim(says(shop.redrive("clerk", Selection{}), Redriven{Selected: 2, Sent: 1, Incomplete: 1}),
+			shop.payments.Holds(with(payment("p-2"), HeaderRedrives, "1")), refunds.Holds())
+	})
+}
+
 // A redrive that crashes is begun again, and what it had done is not done twice: whatever had become visible has its
 // receipt.
 func TestStep21_ARedriveThatCrashesIsFinishedByTheNext(t *testing.T) {
@@ -306,4 +367,20 @@ func TestStep22_AgeCountsThroughEveryRetry(t *testing.T) {
 				shop.letterSays(map[string]string{HeaderErrorClass: ClassExpired, HeaderAttempts: attempts}), shop.safe())
 		}, harness.Deadline(20*time.Minute))
 	}
+}
+
+// What has become too old while the breaker was open is not even a probe.
+func TestStep22_WhatExpiresInAnOutageIsNotTried(t *testing.T) {
+	harness.Run(t, func(w *harness.World) {
+		shop := open(w, 1)
+		shop.payments.Produce(payment("p-1"))
+		cfg := shop.config(func(c *Config) { c.MaxAge, c.Breaker = 90*time.Second, Breaker{Failures: 1, OpenFor: time.Minute} })
+
+		shop.start("a", cfg, fails("p-1", always, ErrUnavailable))
+
+		first := shop.first("p-1")
+		w.Within(5*time.Minute, shop.drained())
+		w.Claim(harness.Due("attempts at p-1", time.Second, w.Attempts("p-1"), first, first+time.Minute),
+			shop.letterSays(map[string]string{HeaderErrorClass: ClassExpired}), shop.safe())
+	}, harness.Deadline(10*time.Minute))
 }

@@ -156,11 +156,11 @@ func (p *partition) settle(r *kgo.Record) bool {
 	}
 	first := t.attempts == 0
 	for {
-		if s.cfg.MaxAge > 0 && time.Since(t.timestamp) > s.cfg.MaxAge {
+		tooOld := func() bool { return s.cfg.MaxAge > 0 && time.Since(t.timestamp) > s.cfg.MaxAge }
+		report, err := s.gate.pass(p, r, tooOld)
+		if errors.Is(err, errTooOld) {
 			return p.bury(r, t.expired(s.cfg.MaxAge))
-		}
-		report, ok := s.gate.pass(p, r)
-		if !ok {
+		} else if err != nil {
 			return false
 		}
 		if first {
@@ -169,7 +169,7 @@ func (p *partition) settle(r *kgo.Record) bool {
 			s.meter.Retried(r)
 		}
 		first = false
-		err := p.attempt(r)
+		err = p.attempt(r)
 		if err == nil {
 			report(nil)
 			s.meter.Ended(r, meter.Processed)
@@ -326,6 +326,7 @@ func (p *partition) once(r *kgo.Record) (int64, error) {
 			return 0, p.ctx.Err() // it may be stored yet; then it is there twice, with the same origin and attempts
 		case <-late.C:
 			p.refused(r, errors.New("no acknowledgement for 10s"))
+			late.Reset(10 * time.Second) // a letter of another partition may say meanwhile that all is well
 		}
 	}
 }
@@ -561,19 +562,28 @@ func newGate(cfg Breaker, m *meter.Meter) *gate {
 	return g
 }
 
-// pass waits until an attempt may be made, and returns where to report what became of it; false if the partition has to
-// be given up first.
-func (g *gate) pass(p *partition, r *kgo.Record) (report func(error), ok bool) {
-	if g == nil {
-		return func(error) {}, true
-	}
+// Why a record does not pass the gate.
+var (
+	errTooOld  = errors.New("the record is too old")
+	errGivenUp = errors.New("the partition has to be given up")
+)
+
+// pass waits until an attempt may be made, and returns where to report what became of it, or why there is none. Whoever
+// is let through has to report, so a record that is too old by then must not be.
+func (g *gate) pass(p *partition, r *kgo.Record, tooOld func() bool) (report func(error), err error) {
 	for {
+		if tooOld() {
+			return nil, errTooOld
+		}
+		if g == nil {
+			return func(error) {}, nil
+		}
 		g.mu.Lock()
 		changed, until := g.changed, g.opened.Add(g.openFor+1) // the breaker wants more than its timeout
 		g.mu.Unlock()
 		report, err := g.breaker.Allow()
 		if err == nil {
-			return report, true
+			return report, nil
 		}
 		wait := time.Hour // for the one that tries
 		if errors.Is(err, gobreaker.ErrOpenState) {
@@ -586,7 +596,7 @@ func (g *gate) pass(p *partition, r *kgo.Record) (report func(error), ok bool) {
 		case <-t.C:
 		case <-p.stop:
 			t.Stop()
-			return nil, false
+			return nil, errGivenUp
 		}
 		t.Stop()
 	}
