@@ -105,6 +105,23 @@ func (s *stage) partner(name string) *httpfake.Partner {
 	return httpfake.Start(s.World, name+":80")
 }
 
+// site is a partner that answers as it likes, by the name name.example.
+func (s *stage) site(name string, handler http.Handler) {
+	s.Start(name, func(p *harness.Process) (harness.Runner, error) {
+		l, err := p.Listen(name + ":80")
+		if err != nil {
+			return nil, err
+		}
+		return harness.RunFunc(func(ctx context.Context) error {
+			server := &http.Server{Handler: handler}
+			defer context.AfterFunc(ctx, func() { server.Close() })()
+			server.Serve(l) //nolint:errcheck // it ends with the story
+			return nil
+		}), nil
+	})
+	s.moveTo(name, "203.0.113.99")
+}
+
 // member is one service of a story: the process, and the service that runs in it.
 type member struct {
 	*harness.Process

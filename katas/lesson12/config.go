@@ -102,7 +102,8 @@ type WebhooksConfig struct {
 // Confirmed. A step that fails has done nothing: the steps before it are compensated, the latest first, each only when
 // the one after it is undone, and then the order is Cancelled. A compensation that fails is asked for again UndoRetry
 // after its reply, one that is not answered StepTimeout after it was asked for; after UndoAttempts in all the order is
-// StuckFast, and what is left is not undone, until a late "done" lets it go on.
+// StuckFast, and what is left is not undone, until a late "done" lets it go on. A "done" counts whichever attempt it
+// answers, a "failed" that of the latest alone.
 //
 // A step that is not answered within StepTimeout has an unknown end. It counts as failed, and is not compensated, until
 // its "done" arrives all the same, however late: then it is compensated at once. Each outcome is told once. A reply that

@@ -232,15 +232,15 @@ func attemptedOnce(t *harness.Topic) harness.Claim {
 // The id says which command it is. The same one again is answered with the stored event and changes nothing.
 func TestStep04_TheSameCommandAgainGetsTheStoredEvent(t *testing.T) {
 	harness.Run(t, func(w *harness.World) {
-		s := inventory(w, 1)
+		s := inventory(w, 2)
 		restock := Command{ID: "c-1", Type: "restock", SKU: "book", Quantity: 5}
-		s.commands.Produce(asJSON("book", restock), asJSON("book", Command{ID: "c-2", Type: "reserve", SKU: "book", Quantity: 1}), asJSON("book", restock))
+		s.commands.To(0, asJSON("book", restock), asJSON("book", Command{ID: "c-2", Type: "reserve", SKU: "book", Quantity: 1}), asJSON("book", restock))
 		a := s.start("a")
 		w.Until(s.group.Drained(s.commands))
 
 		a.Stop()
 		b := s.start("b")
-		s.commands.Produce(asJSON("book", restock), asJSON("book", Command{ID: "c-3", Type: "reserve", SKU: "book", Quantity: 1}))
+		s.commands.To(1, asJSON("book", restock), asJSON("book", Command{ID: "c-3", Type: "reserve", SKU: "book", Quantity: 1})) // by another way
 
 		w.Until(s.group.Drained(s.commands))
 		w.Claim(s.toldAtLeastOnce(

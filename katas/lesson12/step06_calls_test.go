@@ -1,10 +1,8 @@
 package lesson12
 
 import (
-	"context"
 	"fmt"
 	"net/http"
-	"net/netip"
 	"slices"
 	"testing"
 	"time"
@@ -61,7 +59,7 @@ func TestStep06_WhatMayPassIsTriedAgain(t *testing.T) {
 		harness.Run(t, func(w *harness.World) {
 			w.Note("the service answers %s", trouble.name)
 			s, shipping := calling(w, 1)
-			shipping.Next("POST", trouble.answer, trouble.answer, trouble.answer)
+			shipping.Next("POST", trouble.answer, trouble.answer, trouble.answer, httpfake.OK(""), trouble.answer)
 			a := s.start("a")
 			w.Sleep(5 * time.Second)
 
@@ -70,6 +68,7 @@ func TestStep06_WhatMayPassIsTriedAgain(t *testing.T) {
 			w.Until(s.group.Drained(s.calls))
 			first := firstOf(shipping)
 			w.Claim(harness.Times("attempts at o-1, with "+trouble.name+" from the service", shipping.Times("POST /shipments/o-1"), first, first+time.Second, first+3*time.Second, first+7*time.Second),
+				harness.Times("attempts at o-2, whose first wait is the first one again", shipping.Times("POST /shipments/o-2"), first+7*time.Second, first+8*time.Second),
 				shipping.Effects().Once("POST /shipments/o-1", "POST /shipments/o-2"), s.dead.Holds(), s.bodiesClosed(), s.group.CommitSafe(s.calls),
 				a.healthy(true, true))
 		})
@@ -104,6 +103,28 @@ func TestStep06_ACallHasATimeoutAndWaitsAsLongAsItIsAsked(t *testing.T) {
 
 		w.Within(2*time.Minute, s.group.Drained(s.calls))
 		w.Claim(shipping.Effects().Once("POST /shipments/o-1", "POST /shipments/o-2"))
+	})
+}
+
+// The limit is on the whole exchange: an answer that begins and never ends holds nobody either.
+func TestStep06_AnAnswerThatNeverEndsHoldsNobody(t *testing.T) {
+	harness.Run(t, func(w *harness.World) {
+		s, _ := calling(w, 1)
+		begun := 0 // the first answer alone does not end
+		s.site("endless", http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+			begun++
+			rw.(http.Flusher).Flush()
+			if begun == 1 {
+				<-r.Context().Done()
+			}
+		}))
+		s.cfg.Calls.URL = "http://endless.example/{key}"
+		s.calls.Produce(shipment("o-1"), shipment("o-2"))
+
+		s.start("a")
+
+		w.Within(time.Minute, s.group.Drained(s.calls))
+		w.Claim(s.group.CommitSafe(s.calls), s.dead.Holds())
 	})
 }
 
@@ -152,21 +173,7 @@ func TestStep06_ARedirectIsFollowedOnlyByPolicy(t *testing.T) {
 		harness.Run(t, func(w *harness.World) {
 			s, _ := calling(w, 1)
 			depot := s.partner("depot")
-			s.Start("moved", func(p *harness.Process) (harness.Runner, error) {
-				l, err := p.Listen("moved:80")
-				if err != nil {
-					return nil, err
-				}
-				return harness.RunFunc(func(ctx context.Context) error {
-					server := &http.Server{Handler: http.RedirectHandler("http://depot.example/parcels", http.StatusTemporaryRedirect)}
-					defer context.AfterFunc(ctx, func() { server.Close() })()
-					server.Serve(l) //nolint:errcheck // it ends with the story
-					return nil
-				}), nil
-			})
-			s.mu.Lock()
-			s.hosts["203.0.113.99"], s.names["moved.example"] = "moved", []netip.Addr{netip.MustParseAddr("203.0.113.99")}
-			s.mu.Unlock()
+			s.site("moved", http.RedirectHandler("http://depot.example/parcels", http.StatusTemporaryRedirect))
 			s.cfg.Calls.URL = "http://moved.example/shipments"
 			if follow {
 				s.cfg.Calls.Redirects = FollowRedirects

@@ -136,7 +136,7 @@ func TestStep07_ADeliveryThatFailsIsRepeated(t *testing.T) {
 	harness.Run(t, func(w *harness.World) {
 		s, partners := telling(w, 1, "billing")
 		billing := partners[0]
-		billing.Next("POST", httpfake.Status(http.StatusInternalServerError), httpfake.Status(http.StatusNotFound), httpfake.Hang())
+		billing.Next("POST", httpfake.Status(http.StatusInternalServerError), httpfake.Status(http.StatusNotFound), httpfake.Hang(), httpfake.OK(""), httpfake.Status(http.StatusInternalServerError))
 		s.start("a")
 		w.Sleep(5 * time.Second)
 
@@ -145,8 +145,25 @@ func TestStep07_ADeliveryThatFailsIsRepeated(t *testing.T) {
 		w.Sleep(time.Minute)
 
 		first := firstOf(billing)
-		w.Claim(heard(billing, events...), harness.Times("attempts", billing.Times(""), first, first+time.Second, first+3*time.Second, first+12*time.Second, first+12*time.Second),
+		w.Claim(heard(billing, events...), harness.Times("attempts", billing.Times(""), first, first+time.Second, first+3*time.Second, first+12*time.Second, first+12*time.Second, first+13*time.Second),
 			signed(w, billing))
+	})
+}
+
+// A partner that answers with a redirect is not followed, whatever holds for calls: nobody agreed with whoever is there.
+func TestStep07_AWebhookGoesNowhereElse(t *testing.T) {
+	harness.Run(t, func(w *harness.World) {
+		s, partners := telling(w, 1, "depot")
+		s.site("moved", http.RedirectHandler("http://depot.example/parcels", http.StatusTemporaryRedirect))
+		s.cfg.Webhooks.Endpoints = append(s.cfg.Webhooks.Endpoints, Endpoint{"moved", "http://moved.example/hooks", secretOf("moved")})
+		s.cfg.Calls.Redirects = FollowRedirects
+
+		a := s.start("a")
+		events := news(1)
+		s.hooks.Produce(events...)
+
+		w.Sleep(10 * time.Second)
+		w.Claim(heard(partners[0], events...), partners[0].AtMost(0, "POST /parcels"), a.endpoint(EndpointStatus{Name: "depot"}))
 	})
 }
 

@@ -112,7 +112,7 @@ func TestStep12_OneDeadPartnerHoldsUpNobody(t *testing.T) {
 		s.hooks.Produce(events...)
 		w.Within(5*time.Second, s.group.Drained(s.hooks))
 		w.Sleep(5 * time.Second)
-		w.Claim(toldAll(well, 20))
+		w.Claim(toldAll(well, 20), distinct(well, 20))
 
 		w.Sleep(10 * time.Minute)
 		dead.Restart()
@@ -258,6 +258,32 @@ func TestStep12_ADisabledPartnerIsToldWhenItIsEnabled(t *testing.T) {
 //go:noinline
 func asked(p *httpfake.Partner, n int) harness.Claim {
 	return harness.All(p.AtMost(n, ""), sent(p, n))
+}
+
+// Enabled is as if nothing had failed, whoever of the members is asked; and only failures in a row count.
+func TestStep12_APartnerThatIsEnabledBeginsAnew(t *testing.T) {
+	harness.Run(t, func(w *harness.World) {
+		s, partners := telling(w, 1, "billing")
+		billing, bad, good := partners[0], httpfake.Status(http.StatusInternalServerError), httpfake.OK("")
+		s.cfg.Webhooks.BreakAfter, s.cfg.Webhooks.DisableAfter = 2, 4
+		a := s.start("a")
+		w.Sleep(5 * time.Second)
+		billing.Next("POST", bad, bad, bad, bad, bad, good, bad, good, bad, bad, bad, bad)
+		events := news(3)
+		s.hooks.Produce(events[:2]...)
+
+		w.Sleep(65 * time.Second) // attempts at 0, 1, 31 and 61 s
+		w.Claim(a.endpoint(EndpointStatus{Name: "billing", Disabled: true, Pending: 2}), enabled(a, "billing"))
+		w.Sleep(5 * time.Second)
+		w.Claim(heard(billing, events[:2]...), a.endpoint(EndpointStatus{Name: "billing"}))
+
+		s.hooks.Produce(events[2:]...)
+		b := s.start("b") // which has nothing to do
+		w.Sleep(65 * time.Second)
+		w.Claim(b.endpoint(EndpointStatus{Name: "billing", Disabled: true, Pending: 1}), enabled(b, "billing"))
+		w.Sleep(s.cfg.Outbound.RetryCap + time.Second)
+		w.Claim(heard(billing, events...))
+	})
 }
 
 //go:noinline

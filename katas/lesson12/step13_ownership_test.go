@@ -3,9 +3,12 @@ package lesson12
 import (
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"testing"
 	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
 
 	"github.com/kafka-katas/kafka-katas/harness"
 	"github.com/kafka-katas/kafka-katas/harness/httpfake"
@@ -66,6 +69,51 @@ func (m *member) accountsReleased(processed int64) harness.Claim {
 			return fmt.Errorf("%s reports %+v; it processed %d, and released the others", m.Name, got, processed)
 		}
 		return nil
+	})
+}
+
+// So it is with a delivery: the partner has acted on it before it answers, and the next owner does not repeat it. What it
+// finds that was handled but not committed adds nothing.
+func TestStep13_ADeliveryEndsBeforeItsPartitionGoes(t *testing.T) {
+	harness.Run(t, func(w *harness.World) {
+		s := set(w)
+		s.hooks = w.Topic("shop-events", 2)
+		s.cfg.Webhooks.Topic, s.cfg.Webhooks.Endpoints = s.hooks.Name, []Endpoint{{"billing", "http://billing.example/hooks", secretOf("billing")}}
+		told := map[string]int{}
+		s.site("billing", http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			text, _ := io.ReadAll(r.Body)
+			s.mu.Lock()
+			told[string(text)]++
+			s.mu.Unlock()
+			time.Sleep(4 * time.Second)
+		}))
+		a := s.start("a")
+		w.Sleep(5 * time.Second)
+		a.Fault(harness.Fail(harness.OffsetCommit, kerr.RebalanceInProgress).Times(1000))
+		events := news(8)
+		s.hooks.To(0, events[:4]...)
+		s.hooks.To(1, events[4:]...)
+		w.Sleep(time.Second)
+
+		b := s.start("b") // takes one of the two over
+		w.Within(20*time.Second, s.group.Balanced([]*harness.Process{a.Process, b.Process}, s.hooks))
+		w.Sleep(6 * time.Second)
+		a.Stop()
+		w.Sleep(time.Minute)
+
+		w.Claim(func(*harness.World) error {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			for _, r := range events {
+				switch n := told[string(r.Value)]; {
+				case n == 0:
+					return harness.Broke[harness.Lost]("a partner that is not told never asks", "billing was not told of %s", r.Value)
+				case n > 1:
+					return harness.Broke[harness.Duplicated]("a partner that is told twice has to sort it out", "billing was told of %s %d times; no process has crashed", r.Value, n)
+				}
+			}
+			return nil
+		}, s.group.Drained(s.hooks), s.group.CommitSafe(s.hooks))
 	})
 }
 

@@ -11,6 +11,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 
 	"github.com/kafka-katas/kafka-katas/harness"
+	"github.com/kafka-katas/kafka-katas/harness/httpfake"
 )
 
 // The store in a file changes all at once or not at all, keeps it, and is one process's at a time.
@@ -85,6 +86,59 @@ func TestStep15_NothingIsAnnouncedThatHasNotHappened(t *testing.T) {
 			Event{Type: StockChanged, CausationID: "c-1", CorrelationID: "c-1", SKU: "book", OnHand: 5, Version: 1},
 			Event{Type: StockChanged, CausationID: "c-2", CorrelationID: "c-2", SKU: "book", OnHand: 3, Version: 2},
 		), s.group.CommitSafe(s.commands))
+	})
+}
+
+// A record that Kafka delivers again is no repeat by its sender: it adds nothing.
+func TestStep15_ARecordThatIsDeliveredAgainAddsNothing(t *testing.T) {
+	harness.Run(t, func(w *harness.World) {
+		s := inventory(w, 1)
+		a := s.start("a")
+		w.Sleep(5 * time.Second)
+		a.Fault(harness.Fail(harness.OffsetCommit, kerr.RebalanceInProgress).Times(1000))
+		s.commands.Produce(asJSON("book", Command{ID: "c-1", Type: "restock", SKU: "book", Quantity: 5}))
+		w.Sleep(5 * time.Second)
+		w.Claim(s.published("c-1", 1))
+
+		a.Stop()
+		b := s.start("b")
+
+		w.Within(time.Minute, s.group.Drained(s.commands))
+		w.Claim(s.told(Event{Type: StockChanged, CausationID: "c-1", CorrelationID: "c-1", SKU: "book", OnHand: 5, Version: 1}), b.extra("duplicate_commands", 0))
+	})
+}
+
+// So it is with a partner's delivery and an order's step: what the database or Kafka refuses for a moment is tried again.
+func TestStep15_WhatIsRefusedForAMomentIsTriedAgain(t *testing.T) {
+	harness.Run(t, func(w *harness.World) {
+		s := ordering(w, 1)
+		s.hooks = w.Topic("shop-events", 1)
+		billing := s.partner("billing")
+		s.cfg.Webhooks.Topic, s.cfg.Webhooks.Endpoints = s.hooks.Name, []Endpoint{{"billing", "http://billing.example/hooks", secretOf("billing")}}
+		ps := s.participants()
+		ps.on("o-1/reserve", part{after: 2 * time.Second}).on("o-1/ship", part{fails: true, silent: true})
+		billing.Always("POST", httpfake.OK("").After(2*time.Second))
+		a := s.start("a")
+		w.Sleep(5 * time.Second)
+		refused := harness.Fail(harness.Produce, kerr.TopicAuthorizationFailed)
+
+		s.db.refuses(1)
+		s.hooks.Produce(news(1)...)
+		w.Sleep(2 * time.Second) // it is stored by now, and being delivered
+		s.db.refuses(1)
+		w.Sleep(5 * time.Second)
+		w.Claim(heard(billing, news(1)...))
+
+		s.db.refuses(1)
+		s.orders.Produce(placed("o-1"))
+		w.Until(ps.waitsFor("o-1/reserve"))
+		a.Fault(refused.Times(1))
+		w.Within(20*time.Second, ps.waitsFor("o-1/ship"))
+		w.SleepUntil(ps.first("o-1/ship") + s.cfg.Workflow.StepTimeout - time.Second)
+		a.Fault(refused.Times(1)) // when its time is over
+
+		w.Sleep(10 * time.Second)
+		w.Claim(s.ended(true, map[string]string{"o-1": Cancelled}), ps.effects.Once("o-1/reserve", "o-1/charge", "o-1/refund", "o-1/release"), a.extra("ignored_replies", 0))
 	})
 }
 

@@ -130,10 +130,38 @@ func TestStep18_AReplyThatIsNotWaitedForChangesNothing(t *testing.T) {
 		w.Claim(ps.askedFor("o-1", "o-1/reserve", "o-1/charge"), s.ended(true, nil))
 		w.Sleep(time.Minute)
 		reply("o-1", "o-1/ship", "failed") // the order has ended
+		s.orders.Produce(placed("o-1"))
 
 		w.Within(time.Minute, s.group.Drained(s.orders))
 		w.Claim(s.ended(true, map[string]string{"o-1": Confirmed}), ps.askedFor("o-1", "o-1/reserve", "o-1/charge", "o-1/ship"),
-			a.extra("ignored_replies", 10), s.group.CommitSafe(s.orders), a.accounts(ops.Counts{Received: 14, Processed: 14}))
+			a.extra("ignored_replies", 11), s.group.CommitSafe(s.orders), a.accounts(ops.Counts{Received: 15, Processed: 15}))
+	})
+}
+
+// A compensation that was asked for again may be answered by its first attempt: done is done, and a failure of then says
+// nothing of now.
+func TestStep18_AnOldAttemptsSuccessCountsAndItsFailureDoesNot(t *testing.T) {
+	harness.Run(t, func(w *harness.World) {
+		s := ordering(w, 1)
+		ps := s.participants()
+		mute := part{fails: true, silent: true}
+		ps.on("o-1/ship", part{fails: true}).on("o-1/refund", mute, mute, mute, mute)
+		a := s.start("a")
+		w.Sleep(5 * time.Second)
+		s.orders.Produce(placed("o-1"))
+		w.Until(ps.waitsFor("o-1/refund"))
+		first := ps.first("o-1/refund")
+		reply := OrderMessage{Type: "reply", Order: "o-1", Task: "o-1/refund", Attempt: 1, Status: "failed"}
+
+		w.SleepUntil(first + 35*time.Second)
+		s.orders.Produce(asJSON("o-1", reply))
+		w.SleepUntil(first + 65*time.Second)
+		reply.Status = "done"
+		s.orders.Produce(asJSON("o-1", reply))
+		w.Sleep(time.Minute)
+
+		w.Claim(harness.Due("requests for the refund", 100*time.Millisecond, ps.times("o-1/refund"), first, first+30*time.Second, first+60*time.Second),
+			s.ended(true, map[string]string{"o-1": Cancelled}), ps.effects.Once("o-1/reserve", "o-1/charge", "o-1/release"), a.extra("ignored_replies", 1))
 	})
 }
 

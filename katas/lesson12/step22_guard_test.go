@@ -2,6 +2,7 @@ package lesson12
 
 import (
 	"errors"
+	"net/http"
 	"net/netip"
 	"testing"
 	"time"
@@ -100,4 +101,20 @@ func TestStep22_TheServiceCallsNoPrivateAddressUnlessAllowed(t *testing.T) {
 			w.Claim(asked(shipping, 0), asked(billing, 0), s.dead.Holds(shipment("o-1")), a.endpoint(EndpointStatus{Name: "billing", Disabled: true, Pending: 1}))
 		})
 	}
+}
+
+// Nor does a redirect lead there: the guard judges each address that is called, not the one that was configured.
+func TestStep22_ARedirectIsJudgedAsWell(t *testing.T) {
+	harness.Run(t, func(w *harness.World) {
+		s, metadata := calling(w, 1)
+		s.moveTo("shipping", "169.254.169.254")
+		s.site("moved", http.RedirectHandler("http://shipping.example/latest", http.StatusTemporaryRedirect))
+		s.cfg.Calls.URL, s.cfg.Calls.Redirects = "http://moved.example/shipments", FollowRedirects
+
+		s.start("a")
+		s.calls.Produce(shipment("o-1"))
+
+		w.Within(time.Minute, s.group.Drained(s.calls))
+		w.Claim(asked(metadata, 0), s.dead.Holds(shipment("o-1")))
+	})
 }

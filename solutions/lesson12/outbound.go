@@ -281,7 +281,7 @@ func (s *Service) Endpoints() ([]EndpointStatus, error) {
 		}
 		return tx.Scan("delivery/", func(key string, _ []byte) error {
 			for i := range out {
-				if strings.Contains(key, "/"+url.PathEscape(out[i].Name)+"/") {
+				if parts := strings.Split(key, "/"); len(parts) == 5 && parts[3] == url.PathEscape(out[i].Name) {
 					out[i].Pending++
 				}
 			}

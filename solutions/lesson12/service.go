@@ -328,6 +328,8 @@ type partition struct {
 
 	attempt int                  // failed attempts at the record in work
 	timers  map[string]time.Time // of the workflow: when something of which order is due
+	stored  *kgo.Record          // of the workflow: its change is made, whatever becomes of the messages
+	unsent  bool                 // messages wait in the outbox that could not be sent
 }
 
 func newPartition(s *Service, client *kgo.Client, tp topicPartition) *partition {

@@ -137,10 +137,11 @@ func (p *partition) relay(ctx context.Context) error {
 	if err != nil || len(keys) == 0 {
 		return err
 	}
+	p.unsent = true
 	if err := produce(ctx, p.client, records...); err != nil {
 		return err
 	}
-	return p.s.outside.Store.Update(func(tx Tx) error {
+	err = p.s.outside.Store.Update(func(tx Tx) error {
 		for _, key := range keys {
 			if err := tx.Delete(key); err != nil {
 				return err
@@ -148,4 +149,6 @@ func (p *partition) relay(ctx context.Context) error {
 		}
 		return nil
 	})
+	p.unsent = err != nil
+	return err
 }

@@ -102,6 +102,9 @@ func (p *partition) remember(o *order) {
 }
 
 func (f *workflows) next(p *partition) (first time.Time) {
+	if p.unsent {
+		return time.Unix(0, 0) // long due: nobody else would send it before the next reply or timer
+	}
 	for _, at := range p.timers {
 		if first.IsZero() || at.Before(first) {
 			first = at
@@ -116,7 +119,10 @@ func (f *workflows) handle(ctx context.Context, p *partition, r *kgo.Record) err
 		f.s.meter.Count("ignored_replies", 1)
 		return nil
 	}
-	return f.change(ctx, p, m.Order, func(o *order, t *turn) bool {
+	if p.stored == r {
+		return p.relay(ctx) // its second attempt is not a second reply
+	}
+	err := f.change(p, m.Order, func(o *order, t *turn) bool {
 		switch {
 		case m.Type == "placed" && o.Status == "":
 			o.ID, o.Details, o.Status = m.Order, m.Details, "running"
@@ -128,15 +134,23 @@ func (f *workflows) handle(ctx context.Context, p *partition, r *kgo.Record) err
 		}
 		return true
 	})
+	if err != nil {
+		return err
+	}
+	p.stored = r
+	return p.relay(ctx)
 }
 
 func (f *workflows) due(ctx context.Context, p *partition) error {
+	if p.unsent {
+		return p.relay(ctx)
+	}
 	now := time.Now()
 	for id, at := range p.timers {
 		if at.After(now) {
 			continue
 		}
-		err := f.change(ctx, p, id, func(o *order, t *turn) bool {
+		err := f.change(p, id, func(o *order, t *turn) bool {
 			o.timeout(t)
 			return true
 		})
@@ -144,11 +158,11 @@ func (f *workflows) due(ctx context.Context, p *partition) error {
 			return err
 		}
 	}
-	return nil
+	return p.relay(ctx)
 }
 
 // change takes an order one turn further: its new state and all that this gives rise to are one update of the store.
-func (f *workflows) change(ctx context.Context, p *partition, id string, do func(o *order, t *turn) bool) error {
+func (f *workflows) change(p *partition, id string, do func(o *order, t *turn) bool) error {
 	key := p.key("order") + url.PathEscape(id)
 	var o *order
 	var t *turn
@@ -186,7 +200,7 @@ func (f *workflows) change(ctx context.Context, p *partition, id string, do func
 	if t.stuck {
 		f.s.meter.Signal("workflow_stuck")
 	}
-	return p.relay(ctx)
+	return nil
 }
 
 // turn is one change of an order: when it happens, and what it gives rise to.
