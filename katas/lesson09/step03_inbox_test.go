@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"runtime"
+	"slices"
 	"testing"
 	"time"
 
@@ -88,17 +89,20 @@ func TestStep04_ARecordWithoutAnIDIsRefused(t *testing.T) {
 	})
 }
 
-// What failed has not happened: no mark, and the next delivery applies it.
+// What failed has not happened, whether it says so or panics: no mark, and the next delivery applies it.
 func TestStep05_AnEffectThatFailsIsAppliedByTheNextDelivery(t *testing.T) {
 	harness.Run(t, func(w *harness.World) {
 		topic, bank := w.Topic("transfers", 1), w.Group("bank")
 		topic.Produce(transfers(3)...)
 		store := memory(w)
-		fails := failsOn("t-1", errFlaky)
+		fails, panics := failsOn("t-1", errFlaky), failsOn("t-1", errFlaky)
 
 		teller(w, "a", config(bank, topic), store, func(ctx context.Context, r *kgo.Record) (Write, error) {
 			if err := fails(ctx, r); err != nil {
 				return nil, err
+			}
+			if panics(ctx, r) != nil {
+				panic("assignment to entry in nil map")
 			}
 			return post(ctx, r)
 		})
@@ -114,12 +118,15 @@ func TestStep05_AWriteThatFailsLeavesNothing(t *testing.T) {
 		topic, bank := w.Topic("transfers", 1), w.Group("bank")
 		topic.Produce(transfers(3)...)
 		store := memory(w)
-		fails := failsOn("t-1", errFlaky, errFlaky)
+		fails, panics := failsOn("t-1", errFlaky, errFlaky), failsOn("t-2", errFlaky)
 
 		teller(w, "a", config(bank, topic), store, func(ctx context.Context, r *kgo.Record) (Write, error) {
 			return func(tx Tx) error {
 				if err := enter(string(r.Key))(tx); err != nil { // the debit
 					return err
+				}
+				if panics(ctx, r) != nil {
+					panic("assignment to entry in nil map")
 				}
 				return fails(ctx, r) // the credit
 			}, nil
@@ -176,6 +183,34 @@ func TestStep06_AStoreKeepsAllOfATransactionOrNothing(t *testing.T) {
 		w.Claim(ledger(store, "t-0"), marked(store, "t-1", false), func(*harness.World) error {
 			if !errors.Is(failed, errFlaky) {
 				return harness.Broke[harness.Misreported]("who does not hear of a failure acknowledges what was not kept", "Update says %v of a transaction that failed", failed)
+			}
+			return nil
+		})
+	})
+}
+
+// A transaction reads what it has written itself.
+func TestStep06_ATransactionReadsWhatItHasWritten(t *testing.T) {
+	each(t, func(w *harness.World, open func(p *harness.Process) (Store, error)) {
+		store, err := open(idle(w, "bank"))
+		given(w, err)
+		defer store.Close()
+
+		var known bool
+		given(w, store.Update(w.Context(), func(tx Tx) error {
+			err := errors.Join(enter("t-0")(tx), enter("t-0")(tx), enter("t-1")(tx))
+			_, failed := tx.Mark("t-0")
+			var unknown error
+			known, unknown = tx.Marked("t-0")
+			return errors.Join(err, failed, unknown)
+		}))
+
+		w.Claim(func(*harness.World) error {
+			if got := entries(store)(); !slices.Equal(got, []string{"t-0", "t-0", "t-1"}) {
+				return harness.Broke[harness.Lost]("of two writes that build on each other the first is undone by the second", "a transaction entered t-0 twice and t-1 once, each time on top of what is there; the store has %v", got)
+			}
+			if !known {
+				return harness.Broke[harness.Duplicated]("two messages with one id may be applied in one transaction", "a transaction that has marked t-0 does not find the mark")
 			}
 			return nil
 		})

@@ -46,12 +46,13 @@ func TestStep07_WhatWaitedIsCommittedAlong(t *testing.T) {
 // A single partition keeps all workers busy: order is not what is promised here.
 func TestStep07_AllWorkersWorkOnOnePartition(t *testing.T) {
 	harness.Run(t, func(w *harness.World) {
-		transfers, bank := w.Topic("transfers", 1), w.Group("bank")
-		transfers.Fill(9)
+		transfers, bank := w.Topic("transfers", 2), w.Group("bank")
+		transfers.Send(0, 9)
 
 		a := start(w, "a", config(bank, transfers, func(c *Config) { c.Concurrency = 3 }), takes(time.Second))
 
 		w.Within(10*time.Second, a.Busy(3))
+		transfers.Send(1, 9) // and no others for another partition
 		w.Until(bank.Drained(transfers))
 		w.Claim(bank.HandledOnce(transfers), bank.CommitSafe(transfers), func(*harness.World) error {
 			if _, most := a.InWork(); most > 3 {
@@ -220,6 +221,27 @@ func TestStep10_ANackedRecordComesAgainWhenItSays(t *testing.T) {
 		w.Claim(attempts("transfers-3", 0), bank.CommittedAt(transfers, 0, 3))
 		w.Until(bank.Drained(transfers))
 		w.Claim(attempts("transfers-3", 0, 7*time.Second, 27*time.Second, 28*time.Second), bank.Handled(transfers), bank.CommitSafe(transfers))
+	})
+}
+
+// A record that waits for its time is the next owner's when its partition moves, and not the former one's any more.
+func TestStep10_ANackedRecordMovesWithItsPartition(t *testing.T) {
+	harness.Run(t, func(w *harness.World) {
+		transfers, bank := w.Topic("transfers", 2), w.Group("bank")
+		transfers.Fill(2)
+		a := start(w, "a", config(bank, transfers), func(context.Context, *kgo.Record) error {
+			if w.Now() < 30*time.Second {
+				return Nack(time.Minute, errFlaky)
+			}
+			return nil
+		})
+		w.Until(begun("transfers-3", 1))
+
+		b := start(w, "b", config(bank, transfers), atOnce)
+
+		w.Within(30*time.Second, bank.Balanced([]*harness.Process{a.Process, b.Process}, transfers))
+		w.Sleep(2 * time.Minute)
+		w.Claim(bank.HandledOnce(transfers), bank.Handled(transfers), bank.CommitSafe(transfers), bank.Drained(transfers))
 	})
 }
 

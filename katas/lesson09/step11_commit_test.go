@@ -60,6 +60,7 @@ func TestStep11_CommitsAreForManyRecords(t *testing.T) {
 		a := start(w, "a", config(bank, transfers), takes(50*time.Millisecond))
 
 		w.Until(bank.Drained(transfers))
+		w.Sleep(time.Minute) // and none for no record
 		w.Claim(a.Rate(harness.OffsetCommit, 0.05, 2), bank.CommitSafe(transfers))
 	})
 }
@@ -78,7 +79,7 @@ func TestStep11_AStopCommitsWhatIsDone(t *testing.T) {
 		start(w, "b", config(bank, transfers), atOnce)
 
 		w.Until(bank.Drained(transfers))
-		w.Claim(bank.HandledOnce(transfers), bank.Handled(transfers), bank.CommitSafe(transfers))
+		w.Claim(bank.HandledOnce(transfers), bank.Handled(transfers), bank.CommitSafe(transfers), finished())
 	})
 }
 
@@ -96,7 +97,38 @@ func TestStep11_ARevokeCommitsWhatIsDone(t *testing.T) {
 
 		w.Within(time.Minute, bank.Balanced([]*harness.Process{a.Process, b.Process}, transfers))
 		w.Sleep(time.Minute)
-		w.Claim(bank.HandledOnce(transfers), bank.Handled(transfers), bank.CommitSafe(transfers))
+		w.Claim(bank.HandledOnce(transfers), bank.Handled(transfers), bank.CommitSafe(transfers), finished())
+	})
+}
+
+// finished claims that whatever was begun was let finish.
+//
+//go:noinline
+func finished() harness.Claim {
+	return func(w *harness.World) error {
+		for _, e := range w.Journal().Events(harness.Of(harness.Failed)) {
+			return harness.Shown(harness.Broke[harness.Duplicated]("who cancels what he could finish in time has it done again, from the start",
+				"%s cancelled %s; DrainTimeout is %v", e.Process, e.Key, DefaultConfig().DrainTimeout), w.Attempts(e.Key)()...)
+		}
+		return nil
+	}
+}
+
+// What does not finish is told to end when DrainTimeout has passed. It is not done with: it is the next owner's.
+func TestStep11_WhatCannotFinishIsTheNextOwners(t *testing.T) {
+	harness.Run(t, func(w *harness.World) {
+		transfers, bank := w.Topic("transfers", 2), w.Group("bank")
+		transfers.Fill(2)
+		short := func(c *Config) { c.DrainTimeout = 5 * time.Second }
+		a := start(w, "a", config(bank, transfers, short), takes(time.Hour))
+		w.Until(a.Busy(4))
+
+		b := start(w, "b", config(bank, transfers, short), atOnce)
+		w.Within(30*time.Second, bank.Balanced([]*harness.Process{a.Process, b.Process}, transfers))
+		a.AskToStop()
+
+		w.Within(30*time.Second, bank.Drained(transfers))
+		w.Claim(bank.Handled(transfers), bank.HandledOnce(transfers), bank.CommitSafe(transfers))
 	})
 }
 
@@ -186,12 +218,40 @@ func TestStep13_ADuplicateIsNotDoneBeforeTheTransferIs(t *testing.T) {
 		topic.To(0, transfer("t-0"))
 		topic.To(1, transfer("t-0"))
 		store := memory(w)
-		calls.Next(errFlaky, errFlaky)
+		calls.Next(errFlaky)
 
 		core(w, "a", config(bank, topic, func(c *Config) { c.RetryAfter = time.Minute }), store, calls)
 
+		w.Sleep(30 * time.Second)
+		w.Claim(doneAfterItsEffect("t-0"))
 		w.Until(bank.Drained(topic))
 		w.Claim(doneAfterItsEffect("t-0"), calls.Once("t-0"), ledger(store, "t-0"))
+	})
+}
+
+// Who waits for somebody else's attempt ends when he is told to: his partition may have to be given up.
+func TestStep13_WhoWaitsEndsWhenHeIsToldTo(t *testing.T) {
+	harness.Run(t, func(w *harness.World) {
+		inbox, err := NewInbox(memory(w), IDHeader("transfer-id"), func(ctx context.Context, r *kgo.Record) (Write, error) {
+			return nil, wait(ctx, time.Minute)
+		})
+		given(w, err)
+		first := w.Call("handling t-0", 1, func(ctx context.Context, _ int) error { return inbox.Handle(ctx, transfer("t-0")) })
+		w.Sleep(time.Second)
+
+		second := w.Call("handling t-0 again", 1, func(ctx context.Context, _ int) error {
+			ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+			defer cancel()
+			if inbox.Handle(ctx, transfer("t-0")) == nil {
+				return harness.Broke[harness.CommittedTooEarly]("nobody knows yet whether it will be applied", "a duplicate of t-0 was taken for done while t-0 is in work")
+			}
+			return nil
+		})
+
+		w.Until(second.Done())
+		w.Claim(second.Returned(nil), second.Within(6*time.Second))
+		w.Until(first.Done())
+		w.Claim(first.Returned(nil))
 	})
 }
 
@@ -259,5 +319,32 @@ func TestStep14_APauseTakesNothingIn(t *testing.T) {
 		controls.Resume()
 		w.Within(30*time.Second, bank.Drained(transfers))
 		w.Claim(bank.HandledOnce(transfers), a.accounts(ops.Counts{Received: 10, Processed: 10}))
+
+		b := start(w, "b", config(bank, transfers), atOnce)
+		w.Within(time.Minute, bank.Balanced([]*harness.Process{a.Process, b.Process}, transfers))
+		b.service.(ops.Controls).Pause()
+		w.Sleep(5 * time.Second)
+		a.Stop()
+		w.Within(time.Minute, bank.Owns(b.Process, 2, transfers)) // one of which comes during the pause
+		transfers.Fill(5)
+		w.Sleep(time.Minute)
+		w.Claim(b.accounts(ops.Counts{}))
+	})
+}
+
+// A service starts while Kafka is down. It says so, and waits.
+func TestStep14_AKafkaThatIsDownIsWaitedFor(t *testing.T) {
+	harness.Run(t, func(w *harness.World) {
+		transfers, bank := w.Topic("transfers", 1), w.Group("bank")
+		transfers.Fill(5)
+		w.Kafka().Down()
+
+		a := start(w, "a", config(bank, transfers), atOnce)
+
+		w.Sleep(time.Minute)
+		w.Claim(a.healthy(true, false))
+		w.Kafka().Up()
+		w.Within(time.Minute, bank.Drained(transfers))
+		w.Claim(bank.HandledOnce(transfers), a.healthy(true, true))
 	})
 }

@@ -238,8 +238,10 @@ func TestStep17_ALaterOwnerMayAlwaysWrite(t *testing.T) {
 		w.Until(bank.Drained(topic))
 		b := start("b")
 		w.Within(time.Minute, bank.Balanced([]*harness.Process{a.Process, b.Process}, topic))
-		send(2)
-		w.Until(bank.Drained(topic))
+		for round := range 2 { // both, one after the other and again
+			send(2 + 10*round)
+			w.Until(bank.Drained(topic))
+		}
 		a.Stop()
 		send(3)
 		w.Within(time.Minute, bank.Drained(topic))

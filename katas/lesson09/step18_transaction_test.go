@@ -3,6 +3,7 @@ package lesson09
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -93,20 +94,67 @@ func TestStep18_ACrashAnywhereShowsNothingTwice(t *testing.T) {
 	})
 }
 
-// When one record fails, nobody sees the outputs of those before it in its transaction; all of them come again.
-func TestStep18_AFailureAbortsTheTransaction(t *testing.T) {
+// What was aborted has never been, for a processor too.
+func TestStep18_WhatWasAbortedIsNotProcessed(t *testing.T) {
 	harness.Run(t, func(w *harness.World) {
-		transfers, ledger, bank := w.Topic("transfers", 1), w.Topic("ledger", 1), w.Group("bank")
-		transfers.Fill(6)
-		later := func(c *Config) { c.RetryAfter = 10 * time.Second }
+		topic, ledger, bank := w.Topic("transfers", 1), w.Topic("ledger", 1), w.Group("bank")
+		inTransaction(w, topic, kgo.TryAbort, "a-0", "a-1")
+		topic.To(0, transfer("t-0"))
 
-		a := poster(w, "a", config(bank, transfers, later), ledger, failsOn("transfers-4", errFlaky))
+		poster(w, "a", config(bank, topic), ledger, atOnce)
 
-		w.Sleep(5 * time.Second)
-		w.Claim(ledger.Holds())
-		w.Until(bank.Drained(transfers))
-		w.Claim(once(ledger, transfers), bank.CommitSafe(transfers), a.extra("aborts", 1))
+		w.Within(30*time.Second, bank.CommittedAt(topic, 0, 4))
+		w.Claim(ledger.Holds(sides(transfer("t-0"))...))
 	})
+}
+
+// When one record fails, nobody sees the outputs of those before it in its transaction; all of them come again. A panic is
+// a failure, and no transaction is larger than TransactionBatch.
+func TestStep18_AFailureAbortsTheTransaction(t *testing.T) {
+	for _, fails := range []Handler{
+		failsOn("transfers-4", errFlaky),
+		panicsOnce("transfers-4"),
+	} {
+		harness.Run(t, func(w *harness.World) {
+			transfers, ledger, bank := w.Topic("transfers", 1), w.Topic("ledger", 1), w.Group("bank")
+			transfers.Fill(6)
+			few := func(c *Config) { c.RetryAfter, c.TransactionBatch = 10*time.Second, 3 }
+
+			a := poster(w, "a", config(bank, transfers, few), ledger, fails)
+
+			w.Sleep(5 * time.Second)
+			w.Claim(shows(ledger, "transfers-0", true), shows(ledger, "transfers-1", true), shows(ledger, "transfers-4", false), shows(ledger, "transfers-5", false))
+			w.Until(bank.Drained(transfers))
+			w.Claim(once(ledger, transfers), bank.CommitSafe(transfers), a.extra("aborts", 1))
+		})
+	}
+}
+
+// panicsOnce is a handler that panics the first time that it gets a record with this key.
+func panicsOnce(key string) Handler {
+	once := failsOn(key, errFlaky)
+	return func(ctx context.Context, r *kgo.Record) error {
+		if once(ctx, r) != nil {
+			panic("index out of range [3] with length 3")
+		}
+		return nil
+	}
+}
+
+// shows claims that the committed view has outputs of a record, or has none.
+//
+//go:noinline
+func shows(ledger *harness.Topic, key string, want bool) harness.Claim {
+	return func(w *harness.World) error {
+		got := slices.ContainsFunc(ledger.Records(), func(r *kgo.Record) bool { return string(r.Key) == key })
+		switch {
+		case got && !want:
+			return harness.Broke[harness.Misrouted]("what is in a transaction that failed, or behind it, has not happened", "at %v %s shows outputs of %s, whose transaction failed or has not begun", w.Now(), ledger, key)
+		case want && !got:
+			return harness.Broke[harness.Stuck]("what one transaction takes in, one failure holds up", "at %v %s shows no output of %s; TransactionBatch is 3, so it is not in the transaction of transfers-4, which failed", w.Now(), ledger, key)
+		}
+		return nil
+	}
 }
 
 // An output that Kafka refuses is as bad as a handler that fails. The client tells it to the promise of that record, and

@@ -139,6 +139,23 @@ func deliveries(key string, want int) harness.Claim {
 	}
 }
 
+// A member that stops finishes what it has in work, if it can within DrainTimeout.
+func TestStep22_AMemberThatStopsFinishesItsWork(t *testing.T) {
+	harness.Run(t, func(w *harness.World) {
+		transfers, queue := w.Topic("transfers", 1), w.Group("queue")
+		fromTheStart(w, queue)
+		transfers.Send(0, 4)
+		a := sharing(w, "a", config(queue, transfers), takes(5*time.Second))
+		w.Until(a.Busy(4))
+
+		a.Stop()
+		sharing(w, "b", config(queue, transfers), atOnce)
+
+		w.Sleep(time.Minute)
+		w.Claim(everyOnce("transfers", 4), finished())
+	})
+}
+
 // A member that stops hands back what it has not done, at once; one that crashes has it taken away.
 func TestStep22_WhatAMemberHasNotDoneComesAgain(t *testing.T) {
 	for _, end := range []func(m *member){

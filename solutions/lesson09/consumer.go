@@ -127,8 +127,7 @@ func (c *Consumer) ResetStats() { c.meter.ResetStats() }
 // Health says whether the process should live and whether it may be relied on; it answers from memory. The checks are
 // those of [meter.Meter.Health], and
 //
-//	"window"    readiness: no record has held up its partition for StallAfter, failing or in work, while others wait
-//	            behind it
+//	"window"    readiness: no record has held up its partition for StallAfter, failing or in work
 func (c *Consumer) Health() ops.Health {
 	c.meter.Check("window", ops.Readiness, c.heldUp())
 	return c.meter.Health()
@@ -143,7 +142,7 @@ func (c *Consumer) heldUp() error {
 	}
 	for _, p := range c.session.owned {
 		if p.tracker.open() > 0 && time.Since(p.headSince) >= c.cfg.StallAfter {
-			return fmt.Errorf("%s: offset %d has held up %d records for %v", p, p.tracker.entries[0].offset, p.tracker.open()-1, time.Since(p.headSince))
+			return fmt.Errorf("%s: offset %d has held up its partition for %v, with %d records behind it", p, p.tracker.entries[0].offset, time.Since(p.headSince), p.tracker.open()-1)
 		}
 	}
 	return nil

@@ -87,6 +87,7 @@ func (s *session) next() (p *partition, a attempt) {
 	if len(p.queue)+len(p.again) > 0 {
 		p.inLine = true
 		s.line = append(s.line, p)
+		s.toDo.Signal() // what came while p was in line has woken nobody
 	}
 	p.busy++
 	return p, a

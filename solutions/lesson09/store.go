@@ -28,7 +28,8 @@ type Store interface {
 	Close() error
 }
 
-// Tx is one transaction of a Store. It is valid until the function that was given it returns.
+// Tx is one transaction of a Store. It is valid until the function that was given it returns, and sees what it has written
+// itself.
 type Tx interface {
 	// Marked says whether the id was marked, less than the TTL ago and not so long ago that MaxEntries others came since.
 	Marked(id string) (bool, error)
