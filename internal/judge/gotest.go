@@ -120,7 +120,8 @@ func (r *testRun) add(e event) {
 		case e.Key == "verdict" && o.word == "":
 			o.word = e.Value
 		case e.Key == "lasts":
-			o.lasts, _ = time.ParseDuration(e.Value)
+			d, _ := time.ParseDuration(e.Value)
+			o.lasts += d // a spec may tell several stories
 		case e.Key == "cluster":
 			o.cluster = e.Value
 		}
