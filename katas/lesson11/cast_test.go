@@ -348,6 +348,7 @@ type audience struct {
 	name  func(i int) string
 
 	mu    sync.Mutex
+	fails int // which call fails; 0 is none
 	pages []page
 }
 
@@ -366,6 +367,13 @@ type desk struct {
 func (d desk) Page(ctx context.Context, list, after string, limit int) (users []string, err error) {
 	if d.a.takes > 0 {
 		time.Sleep(d.a.takes)
+	}
+	d.a.mu.Lock()
+	d.a.fails--
+	down := d.a.fails == 0
+	d.a.mu.Unlock()
+	if down {
+		return nil, errDown
 	}
 	err = d.p.Exchange(fmt.Sprintf("users after %q, at most %d", after, limit), func() (string, error) {
 		a := d.a

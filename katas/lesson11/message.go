@@ -96,7 +96,7 @@ func (e *Refused) Error() string { return "refused for good: " + e.Reason }
 // Audience knows the lists of users that a trigger may name.
 type Audience interface {
 	// Page returns at most limit users of a list, in a fixed order, that come after that user; "" begins the list. Fewer
-	// than limit is the end of it.
+	// than limit is the end of it; an error is not, and the page is asked for again.
 	Page(ctx context.Context, list, after string, limit int) ([]string, error)
 }
 

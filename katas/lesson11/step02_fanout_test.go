@@ -62,18 +62,19 @@ func (s *stage) hasTasks(channel string, critical bool, want ...string) harness.
 	}
 }
 
-// A trigger that nobody can read stays where somebody will look at it, as it came; those behind it go on.
+// A trigger or task that nobody can read stays where somebody will look at it, as it came; those behind it go on.
 func TestStep02_AnUnreadableTriggerIsDeadLettered(t *testing.T) {
 	harness.Run(t, func(w *harness.World) {
 		s := set(w, []string{Email})
 		s.user("ana", Email)
 		s.triggers.To(0, &kgo.Record{Key: []byte("k1"), Value: []byte(`{"event": 7`)})
 		s.triggers.To(0, record("e0", Trigger{Event: "e0", Template: "news"}), record("e1", news("e1", "ana")))
+		s.tasks[s.cfg.Topics.Task(Email, false)].To(0, &kgo.Record{Key: []byte("k2"), Value: []byte(`{`)})
 
 		s.start("a")
 
 		w.Until(s.settled())
-		w.Claim(s.email.Once("e1 to ana"), s.deadLetters("k1", "e0"), s.deadLetterSays("k1", `{"event": 7`))
+		w.Claim(s.email.Once("e1 to ana"), s.deadLetters("k1", "e0", "k2"), s.deadLetterSays("k1", `{"event": 7`))
 	})
 }
 
@@ -188,12 +189,12 @@ func (m *member) extra(name string, want int64) harness.Claim {
 	})
 }
 
-// A channel that fails tries again by itself, at RetryAfter, twice that, and so on; the others have nothing to do with it.
+// A channel that fails tries again by itself, at RetryAfter, twice that, and so on up to RetryMax; the others have nothing to do with it.
 func TestStep05_AFailedChannelAloneTriesAgain(t *testing.T) {
 	harness.Run(t, func(w *harness.World) {
-		s := set(w, []string{Email, SMS, Push})
+		s := set(w, []string{Email, SMS, Push}, func(c *Config) { c.RetryMax = 3 * time.Second })
 		s.user("ana", Email, SMS, Push)
-		s.sms.answersNext(fail, fail, fail)
+		s.sms.answersNext(fail, fail, fail, fail)
 		s.tell(news("e1", "ana"))
 
 		s.start("a")
@@ -201,7 +202,7 @@ func TestStep05_AFailedChannelAloneTriesAgain(t *testing.T) {
 		w.Until(s.settled())
 		first := s.sms.first()
 		w.Claim(s.email.Once("e1 to ana"), s.sms.Once("e1 to ana"), s.push.Once("e1 to ana"), s.email.calledTimes(1), s.push.calledTimes(1),
-			harness.Times("calls to sms", s.sms.called, first, first+time.Second, first+3*time.Second, first+7*time.Second), s.sms.keyed())
+			harness.Times("calls to sms", s.sms.called, first, first+time.Second, first+3*time.Second, first+6*time.Second, first+9*time.Second), s.sms.keyed())
 	})
 }
 
@@ -265,19 +266,21 @@ func TestStep06_TheSameEventAgainSendsNothing(t *testing.T) {
 	})
 }
 
-// What makes two notifications the same is event, user, channel and template, all four.
+// What makes two notifications the same is event, user, channel and template, all four, whatever is in their names.
 func TestStep06_AnotherUserOrTemplateIsAnotherNotification(t *testing.T) {
 	harness.Run(t, func(w *harness.World) {
 		s := set(w, []string{Email})
 		s.user("ana", Email)
-		s.user("ben", Email)
+		for _, user := range []string{"ben", "c", "b/c"} {
+			s.user(user, Email)
+		}
 		other := news("e1", "ana", func(t *Trigger) { t.Template, t.Data = "code", map[string]string{"code": "77"} })
-		s.tell(news("e1", "ana"), news("e1", "ben"), other, news("e2", "ana"))
+		s.tell(news("e1", "ana"), news("e1", "ben"), other, news("e2", "ana"), news("a/b", "c"), news("a", "b/c"))
 
 		s.start("a")
 
 		w.Until(s.settled())
-		w.Claim(s.email.Once("e1 to ana", "e1 to ben", "e2 to ana", "Dear ana, your code is 77"), s.email.keyed())
+		w.Claim(s.email.Once("e1 to ana", "e1 to ben", "e2 to ana", "Dear ana, your code is 77", "a/b to c", "a to b/c"), s.email.keyed())
 	})
 }
 

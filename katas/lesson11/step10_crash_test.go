@@ -6,6 +6,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+
 	"github.com/kafka-katas/kafka-katas/harness"
 	"github.com/kafka-katas/kafka-katas/ops"
 )
@@ -77,6 +80,26 @@ func TestStep10_ACrashBeforeTheSendLosesNothing(t *testing.T) {
 
 		w.Until(s.settled())
 		w.Claim(s.email.Once("n-0 to ana", "n-1 to ana", "n-2 to ana", "n-3 to ana", "n-4 to ana", "n-5 to ana"))
+	})
+}
+
+// What Kafka does not take now is waited for, and its trigger not committed meanwhile: a crash would lose it.
+func TestStep10_WhatKafkaDoesNotTakeIsNotCommitted(t *testing.T) {
+	harness.Run(t, func(w *harness.World) {
+		s := set(w, []string{Email}, func(c *Config) { c.CommitInterval = 100 * time.Millisecond })
+		s.user("ana", Email)
+		a := s.start("a")
+		w.Sleep(5 * time.Second)
+		a.Fault(harness.Fail(harness.Produce, kerr.NotEnoughReplicas).Times(1000))
+		s.tell(news("e1", "ana"))
+		s.triggers.To(0, &kgo.Record{Key: []byte("k1"), Value: []byte("?")})
+		w.Sleep(8 * time.Second)
+
+		a.Crash()
+		s.start("b")
+
+		w.Until(s.settled())
+		w.Claim(s.email.Once("e1 to ana"), s.deadLetters("k1"))
 	})
 }
 
@@ -270,6 +293,21 @@ func TestStep15_AProviderThatIsDownIsLeftAlone(t *testing.T) {
 	})
 }
 
+// Failures in a row make a provider one that is down. Whoever accepts or refuses in between is not.
+func TestStep15_OnlyFailuresInARowMeanThatAProviderIsDown(t *testing.T) {
+	harness.Run(t, func(w *harness.World) {
+		s := set(w, []string{SMS}, func(c *Config) { c.BreakerAfter = 3 })
+		s.user("ana", SMS)
+		s.sms.answersNext(fail, fail, accept, fail, refuse("number is not assigned"), fail)
+		s.tell(numbered("ana", 4)...)
+
+		s.start("a")
+
+		w.Until(s.settled())
+		w.Claim(s.deadLetters(), s.sms.calledTimes(8), s.sms.lastedAtMost(5*time.Second))
+	})
+}
+
 // healthy claims what a service's health says.
 //
 //go:noinline
@@ -290,15 +328,19 @@ func (m *member) healthy(live, ready bool) harness.Claim {
 // the provider is not wedged.
 func TestStep15_HealthNamesTheChannelThatIsDown(t *testing.T) {
 	harness.Run(t, func(w *harness.World) {
-		s := set(w, []string{Email, SMS}, func(c *Config) { c.BreakerAfter, c.BreakerFor, c.StallAfter = 1, 45*time.Second, 20*time.Second })
+		s := set(w, []string{Email, SMS}, func(c *Config) {
+			c.BreakerAfter, c.BreakerFor, c.StallAfter, c.SMS.Concurrency = 1, 45*time.Second, 20*time.Second, 4
+		})
 		s.user("ana", Email, SMS)
-		s.sms.always = &fail
+		s.sms.always = &hang
 		a := s.start("a")
 		w.Sleep(5 * time.Second)
 		w.Claim(a.healthy(true, true))
 
 		s.tell(news("e1", "ana"))
-		w.Sleep(80 * time.Second)
+		w.Sleep(20 * time.Second)
+		s.tell(numbered("ana", 3)...)
+		w.Sleep(75 * time.Second)
 
 		w.Claim(a.healthy(true, false), harness.Reported(func() error {
 			for _, c := range a.Health().Failing() {
@@ -307,6 +349,6 @@ func TestStep15_HealthNamesTheChannelThatIsDown(t *testing.T) {
 				}
 			}
 			return errors.New("no check channel_sms fails; it should, with a cause")
-		}))
+		}), s.sms.calledTimes(2)) // one finds out whether it still is, not four
 	})
 }

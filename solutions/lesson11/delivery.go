@@ -6,11 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/url"
 	"slices"
 	"strings"
 	"sync"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kgo"
 	"golang.org/x/time/rate"
 
 	"github.com/kafka-katas/kafka-katas/ops"
@@ -85,7 +87,15 @@ func (c *sender) arrive(it *item) {
 // identify names a notification: the same event may concern a user by several channels and texts. It is the provider's
 // key as well, and made of nothing that a crash forgets.
 func identify(t Task) string {
-	return strings.Join([]string{t.Event, t.User, t.Channel, t.Template}, "/")
+	return called(t.Event, t.User, t.Channel, t.Template)
+}
+
+// called joins names to one that no others make, whatever characters are in them.
+func called(names ...string) string {
+	for i, name := range names {
+		names[i] = url.PathEscape(name)
+	}
+	return strings.Join(names, "/")
 }
 
 func (c *sender) push(items ...*item) {
@@ -248,7 +258,7 @@ func (c *sender) judge(it *item, now time.Time) verdict {
 		return verdict{} // it may have been sent; only its provider can tell
 	}
 	t := it.task
-	if expired(t.Trigger) {
+	if it.expired() {
 		return verdict{what: drop, reason: "expired"}
 	}
 	prefs, reason := c.tables.preferences(t.User)
@@ -345,6 +355,35 @@ func (c *sender) carryOut(it *item, v verdict) {
 	}
 }
 
+// expired says that nothing of an item is worth sending any more.
+func (it *item) expired() bool {
+	if it.digest == nil {
+		return expired(it.task.Trigger)
+	}
+	return !slices.ContainsFunc(it.digest.members, func(m *item) bool { return !expired(m.task.Trigger) })
+}
+
+// prune takes out of a digest what has expired while it waited.
+func (c *sender) prune(ctx context.Context, it *item) bool {
+	d := it.digest
+	if d == nil || d.sealed {
+		return true
+	}
+	var left []*item
+	for _, m := range d.members {
+		if !expired(m.task.Trigger) || len(left) == 0 && m == d.members[len(d.members)-1] { // the last one expired just now
+			left = append(left, m)
+			continue
+		}
+		if !c.insist(ctx, func() error { return c.tables.put(ctx, m.id, entry{State: dropped}) }) {
+			return false
+		}
+		c.meter.Count(c.name+"_expired", 1)
+	}
+	d.members, it.task = left, left[0].task
+	return true
+}
+
 func (it *item) size() int {
 	if it.digest == nil {
 		return 1
@@ -411,7 +450,7 @@ func (c *sender) flush(ctx context.Context, gone []*part) {
 	held := c.hold.After(time.Now()) || c.down
 	c.line.Unlock()
 	for _, it := range due {
-		if held || c.judge(it, time.Now()).what != send || c.limiter.Wait(ctx) != nil {
+		if held || c.judge(it, time.Now()).what != send || c.limiter.Wait(ctx) != nil || !c.prune(ctx, it) {
 			continue
 		}
 		if m, err := c.message(it); err == nil && c.seal(ctx, it) && c.try(ctx, m) == nil {
@@ -496,6 +535,11 @@ func (c *sender) try(ctx context.Context, m Message) (err error) {
 
 // deliver sends an item, and settles what comes of it.
 func (c *sender) deliver(ctx context.Context, it *item) {
+	if !c.prune(ctx, it) {
+		c.sent(false)
+		c.giveBack(it)
+		return
+	}
 	m, err := c.message(it)
 	if err != nil {
 		c.sent(false)
@@ -609,14 +653,20 @@ func (c *sender) pushFirst(it *item) {
 	poke(c.wake)
 }
 
-// fallBack hands a task on to its next channel, if it has one.
+// fallBack hands tasks on to their next channel, if they have one.
 func (c *sender) fallBack(ctx context.Context, it *item) bool {
-	t := it.task
-	if len(t.Next) == 0 {
-		return true
+	items := []*item{it}
+	if it.digest != nil {
+		items = it.digest.members
 	}
-	t.Channel, t.Next = t.Next[0], t.Next[1:]
-	return c.insist(ctx, func() error { return c.tables.produce(ctx, c.Service.record(t)) })
+	var next []*kgo.Record
+	for _, m := range items {
+		if t := m.task; len(t.Next) > 0 {
+			t.Channel, t.Next = t.Next[0], t.Next[1:]
+			next = append(next, c.Service.record(t))
+		}
+	}
+	return c.insist(ctx, func() error { return c.tables.produce(ctx, next...) })
 }
 
 // bury gives a notification up: the dead letter is acknowledged before the item is finished.

@@ -338,7 +338,7 @@ func (p *planner) plan(it *item) {
 
 // page writes the tasks of an audience, page by page. How far it got is in the log, so that the next owner goes on there.
 func (p *planner) page(it *item, trigger Trigger) {
-	ctx, key := it.part.ctx, "audience/"+trigger.Event+"/"+trigger.Audience+"/"+trigger.Template
+	ctx, key := it.part.ctx, "audience//"+called(trigger.Event, trigger.Audience, trigger.Template)
 	progress, _ := p.tables.entry(key)
 	for progress.State != planned {
 		if p.leaving(it.part) {
