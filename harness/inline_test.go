@@ -4,6 +4,7 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -14,13 +15,15 @@ import (
 // compiles the whole closure again at each call. A learner would wait for that at each save; with it, lesson 07's specs
 // took twice as long to compile.
 func TestWhatASpecCallsIsNotCompiledIntoIt(t *testing.T) {
-	files, err := parser.ParseDir(token.NewFileSet(), ".", nil, parser.ParseComments)
+	names, err := filepath.Glob("*.go")
 	require.NoError(t, err)
 	seen := 0
-	for name, file := range files["harness"].Files {
+	for _, name := range names {
 		if strings.HasSuffix(name, "_test.go") {
 			continue
 		}
+		file, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.ParseComments)
+		require.NoError(t, err)
 		for _, d := range file.Decls {
 			fn, ok := d.(*ast.FuncDecl)
 			if !ok || !fn.Name.IsExported() || !closes(fn) {

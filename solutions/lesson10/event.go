@@ -359,7 +359,7 @@ func items(raw []byte) (out []json.RawMessage, err error) {
 
 // compact is a copy without white space: a replay that was formatted anew is the same event.
 func compact(raw []byte) json.RawMessage {
-	if bytes.IndexAny(raw, " \t\r\n<>&\u2028\u2029") < 0 {
+	if !bytes.ContainsAny(raw, " \t\r\n<>&\u2028\u2029") {
 		return bytes.Clone(raw)
 	}
 	out, err := json.Marshal(json.RawMessage(raw))
