@@ -62,7 +62,8 @@ func opening(w *harness.World, name string, cfg Config, open func(p *harness.Pro
 			return nil, err
 		}
 		m.store = store
-		inbox, err := NewInbox(store, IDHeader("transfer-id"), apply(m))
+		own := &member{Process: p, store: store} // m has its process only when it runs already
+		inbox, err := NewInbox(store, IDHeader("transfer-id"), apply(own))
 		if err != nil {
 			return nil, err
 		}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -110,11 +111,11 @@ func TestStep06_ACallHasATimeoutAndWaitsAsLongAsItIsAsked(t *testing.T) {
 func TestStep06_AnAnswerThatNeverEndsHoldsNobody(t *testing.T) {
 	harness.Run(t, func(w *harness.World) {
 		s, _ := calling(w, 1)
-		begun := 0 // the first answer alone does not end
+		var begun atomic.Int64 // the first answer alone does not end
 		s.site("endless", http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
-			begun++
+			first := begun.Add(1) == 1
 			rw.(http.Flusher).Flush()
-			if begun == 1 {
+			if first {
 				<-r.Context().Done()
 			}
 		}))
