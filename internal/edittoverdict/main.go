@@ -18,6 +18,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/kafka-katas/kafka-katas/internal/verdict"
 )
 
 const floorTest = `package floor
@@ -65,9 +67,6 @@ func main() {
 	}
 }
 
-// quick is how the tool builds what it only runs: nothing inlined, nothing for a debugger, no vet.
-var quick = []string{"-gcflags=-l", "-ldflags=-s -w", "-vet=off"}
-
 // a command is one of those that take turns.
 type command struct {
 	name string
@@ -106,7 +105,7 @@ func measure(lesson string, runs int) error {
 	commands := []*command{
 		{name: "floor: an empty test, with the tag", dir: floor, args: []string{"-tags", "synctests"}},
 		{name: "floor: an empty story, with the tag", dir: story, args: []string{"-tags", "synctests"}},
-		{name: "the kata's first red, by the tool", dir: kata, args: append([]string{"-tags", "synctests"}, quick...), red: true},
+		{name: "the kata's first red, by the tool", dir: kata, args: verdict.Quick, red: true},
 		{name: "the kata's first red, with the tag", dir: kata, args: []string{"-tags", "synctests"}, red: true},
 		{name: "the kata's first red, plain go test", dir: kata, red: true},
 	}

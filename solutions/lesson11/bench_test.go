@@ -15,13 +15,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 
-	"github.com/kafka-katas/kafka-katas/ops/opsconfig"
 	lesson11 "github.com/kafka-katas/kafka-katas/solutions/lesson11"
 )
-
-func TestTheConfigurationFileSaysTheDefaults(t *testing.T) {
-	require.NoError(t, opsconfig.Matches(lesson11.DefaultConfig(), "config.yaml"))
-}
 
 const (
 	everyone = 100_000

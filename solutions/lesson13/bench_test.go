@@ -14,15 +14,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 
-	"github.com/kafka-katas/kafka-katas/ops/opsconfig"
 	lesson13 "github.com/kafka-katas/kafka-katas/solutions/lesson13"
 )
-
-func TestTheExampleOfAConfigurationIsTheDefaults(t *testing.T) {
-	if err := opsconfig.Matches(lesson13.DefaultConfig(), "config.yaml"); err != nil {
-		t.Fatal(err)
-	}
-}
 
 const (
 	callers   = 64
