@@ -19,6 +19,8 @@
 //		})
 //	}
 //
+// Where a record takes less than a microsecond, the calls for each of them are dear: [Series] says the same of many.
+//
 // A record is known by its topic, partition and offset, from Polled until it ended or its partition was revoked. What is
 // said of any other is ignored, except that attempts are counted whenever they fail or are repeated.
 package meter

@@ -99,8 +99,15 @@ func (m *Meter) wedged() error {
 	)
 	for _, p := range m.table.Load().all {
 		p.mu.Lock()
-		if e := p.inFlight.oldest(); e != nil && (where == nil || e.clock < worst.clock) {
-			worst, where = *e, p
+		p.count()
+		older := func(e *entry) {
+			if e != nil && (where == nil || e.clock < worst.clock) {
+				worst, where = *e, p
+			}
+		}
+		older(p.inFlight.oldest())
+		for _, s := range p.series {
+			older(s.working())
 		}
 		p.mu.Unlock()
 	}

@@ -24,7 +24,12 @@ type ring struct {
 	values [window]atomic.Int64
 }
 
-func (r *ring) add(took int64) { r.values[(r.next.Add(1)-1)%window].Store(took) }
+func (r *ring) add(took ...int64) {
+	next := r.next.Add(int64(len(took))) - int64(len(took))
+	for i, took := range took {
+		r.values[(next+int64(i))%window].Store(took)
+	}
+}
 
 func (r *ring) reset() { r.next.Store(0) }
 

@@ -159,6 +159,7 @@ func (m *Meter) Stats() ops.Stats {
 	all := m.table.Load().all
 	for _, p := range all {
 		p.mu.Lock()
+		p.count()
 	}
 	now := time.Now()
 	s := ops.Stats{
@@ -205,6 +206,7 @@ func (m *Meter) ResetStats() {
 	all := m.table.Load().all
 	for _, p := range all {
 		p.mu.Lock()
+		p.count()
 	}
 	m.since = time.Now()
 	for _, p := range all {

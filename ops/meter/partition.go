@@ -38,6 +38,7 @@ type partition struct {
 	seen                     int64 // the offset after the highest that was ever received
 	progress                 int64 // when a record was last done with
 	inFlight                 queue
+	series                   []*Series // that work on its records
 	latency                  latency
 }
 
@@ -117,6 +118,11 @@ func (m *Meter) Revoked(tps map[string][]int32) {
 
 // revoke ends an ownership. The caller holds p.mu.
 func (p *partition) revoke() {
+	p.count()
+	for _, s := range p.series {
+		s.over = true
+	}
+	p.series = nil
 	p.assigned = false
 	p.Released += int64(p.inFlight.live)
 	p.InFlight = 0
