@@ -44,19 +44,32 @@ func (d *Desk) Lesson(asked string) (*lesson.Lesson, error) {
 	if err != nil {
 		return nil, err
 	}
-	var last *lesson.Lesson
+	if l := at(all, p); l != nil {
+		return l, nil
+	}
+	return nil, d.noLesson()
+}
+
+func (d *Desk) noLesson() error {
+	return fmt.Errorf("%w: no lesson in %s: run this in a clone of the course", lesson.ErrNone, filepath.Join(d.Root, "katas"))
+}
+
+// at is the lesson of the latest run until it is green, then the first one that is not; the last one when all are.
+func at(all []*lesson.Lesson, p *history.Progress) (last *lesson.Lesson) {
+	for _, l := range all {
+		if l.Name == p.Current && Next(l, p) != nil {
+			return l
+		}
+	}
 	for _, l := range all {
 		if len(l.Steps) == 0 {
 			continue
 		}
 		if last = l; Next(l, p) != nil {
-			return l, nil
+			return l
 		}
 	}
-	if last == nil {
-		return nil, fmt.Errorf("%w: no lesson in %s: run this in a clone of the course", lesson.ErrNone, filepath.Join(d.Root, "katas"))
-	}
-	return last, nil
+	return last
 }
 
 // At is the lesson and the step that are asked for by up to two arguments: "07 3", "07", "3" (a step of the lesson that

@@ -21,6 +21,11 @@ func (d *Desk) List(w io.Writer, steps bool, asked string) error {
 	if err != nil {
 		return err
 	}
+	if len(all) == 0 {
+		return d.noLesson()
+	}
+	p := d.Book.Progress()
+	here := at(all, p)
 	if asked != "" {
 		one, err := lesson.Find(d.Root, asked)
 		if err != nil {
@@ -28,11 +33,6 @@ func (d *Desk) List(w io.Writer, steps bool, asked string) error {
 		}
 		all, steps = []*lesson.Lesson{one}, true
 	}
-	if len(all) == 0 {
-		return fmt.Errorf("%w: no lesson in %s: run this in a clone of the course", lesson.ErrNone, filepath.Join(d.Root, "katas"))
-	}
-	p := d.Book.Progress()
-	here, _ := d.Lesson("")
 	out := &printer{w: w}
 	for _, l := range all {
 		mark := " "

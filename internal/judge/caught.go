@@ -113,8 +113,9 @@ func (s *session) withoutExplorations() []string {
 }
 
 // quick is how mistakes are built. They are meant to be wrong; it is for the specs to say how, not for vet. Each is a
-// package of its own, so that nearly all of the time goes into compiling, and half of that into inlining.
-var quick = []string{"-vet=off", "-gcflags=-l"}
+// package of its own, so that nearly all of the time goes into compiling, half of that into inlining, and into linking, half
+// of that into what only a debugger reads.
+var quick = []string{"-vet=off", "-gcflags=-l", "-ldflags=-s -w"}
 
 // secondLook is how often a mistake that got away is run again.
 const secondLook = 5

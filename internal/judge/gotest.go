@@ -48,7 +48,8 @@ func (p *packageRun) last(test string) outcome {
 type testRun struct {
 	packages map[string]*packageRun
 	builds   map[string]string
-	stray    strings.Builder // lines that are no events
+	stray    strings.Builder   // lines that are no events
+	ended    func(*packageRun) // hears of each package that has ended; nil for nobody
 }
 
 func newTestRun() *testRun {
@@ -101,6 +102,9 @@ func (r *testRun) add(e event) {
 			if e.FailedBuild != "" {
 				p.build = cmpOr(r.builds[e.FailedBuild], "it does not build")
 			}
+		}
+		if r.ended != nil && (e.Action == "pass" || e.Action == "fail" || e.Action == "skip") {
+			r.ended(p)
 		}
 		return
 	}
@@ -155,6 +159,10 @@ func environment() []string {
 
 // goTest runs go test -json in root. Red tests are no error; a go command that could not do its work is.
 func goTest(ctx context.Context, root string, env []string, args ...string) (*testRun, error) {
+	return newTestRun().goTest(ctx, root, env, args...)
+}
+
+func (r *testRun) goTest(ctx context.Context, root string, env []string, args ...string) (*testRun, error) {
 	cmd := exec.CommandContext(ctx, "go", append([]string{"test", "-json"}, args...)...)
 	cmd.Dir, cmd.Env = root, append(environment(), env...)
 	var stderr bytes.Buffer
@@ -166,7 +174,6 @@ func goTest(ctx context.Context, root string, env []string, args ...string) (*te
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
-	r := newTestRun()
 	if err := r.read(out); err != nil {
 		return nil, err
 	}

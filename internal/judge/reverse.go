@@ -63,7 +63,7 @@ func (c *Course) Reverse(ctx context.Context, lesson, file string, log io.Writer
 	lay := func(dir string) { l.layOwn(o, dir, file) }
 	lay(l.solution())
 	fmt.Fprintf(log, "on the solution\n")
-	r, err := s.reverse(o, tests, l.solutionPattern(), "-count=2")
+	r, err := s.reverse(newTestRun(), o, tests, l.solutionPattern(), "-count=2")
 	if err != nil {
 		return nil, err
 	}
@@ -102,7 +102,18 @@ func (c *Course) Reverse(ctx context.Context, lesson, file string, log io.Writer
 		return out, nil
 	}
 	fmt.Fprintf(log, "on %s\n", plural(len(patterns), "mistake"))
-	if r, err = s.reverse(o, tests, patterns...); err != nil {
+	r = newTestRun()
+	judged, caught := 0, 0
+	r.ended = func(p *packageRun) { // each is built and linked anew: who waits for a minute wants to see it go on
+		judged++
+		if p.failed && p.build == "" {
+			caught++
+		}
+		if judged%10 == 0 && judged < len(patterns) {
+			fmt.Fprintf(log, "  %d of %d, caught %d\n", judged, len(patterns), caught)
+		}
+	}
+	if r, err = s.reverse(r, o, tests, patterns...); err != nil {
 		return nil, err
 	}
 	for i, w := range laid {
@@ -115,14 +126,14 @@ func (c *Course) Reverse(ctx context.Context, lesson, file string, log io.Writer
 	return out, nil
 }
 
-// reverse runs the tests over some packages.
-func (s *session) reverse(o *overlay, tests []string, args ...string) (*testRun, error) {
+// reverse runs the tests over some packages. What hangs is red, and soon: a story takes milliseconds.
+func (s *session) reverse(r *testRun, o *overlay, tests []string, args ...string) (*testRun, error) {
 	file, err := o.write("break.json")
 	if err != nil {
 		return nil, err
 	}
-	flags := slices.Concat([]string{"-tags", Tag, "-overlay", file, "-run", "^(" + strings.Join(tests, "|") + ")$"}, quick)
-	return goTest(s.ctx, s.Root, nil, append(flags, args...)...)
+	flags := slices.Concat([]string{"-tags", Tag, "-overlay", file, "-timeout", "1m", "-run", "^(" + strings.Join(tests, "|") + ")$"}, quick)
+	return r.goTest(s.ctx, s.Root, nil, append(flags, args...)...)
 }
 
 var aStep = regexp.MustCompile(`(?m)^func TestStep\d\d_`)
@@ -194,17 +205,21 @@ func (r *Reverse) Print(out io.Writer) error {
 	case r.Solution != "":
 		fmt.Fprintf(w, "%s\n\nIt is red on the solution, which keeps every promise: it asks for something that was not promised.\n", r.Solution)
 	default:
-		all := len(r.Caught) + len(r.Away)
-		fmt.Fprintf(w, "green on the solution\ncaught %d of %s\n", len(r.Caught), plural(all, "mistake"))
-		for _, name := range r.Caught {
-			fmt.Fprintf(w, "  + %s\n", name)
-		}
+		fmt.Fprintf(w, "green on the solution\n")
 		if len(r.Away) > 0 {
-			fmt.Fprintf(w, "got away\n")
+			fmt.Fprintf(w, "\ngot away\n")
 		}
 		for _, name := range r.Away {
 			fmt.Fprintf(w, "  - %s\n", name)
 		}
+		if len(r.Caught) > 0 {
+			fmt.Fprintf(w, "\ncaught\n")
+		}
+		for _, name := range r.Caught {
+			fmt.Fprintf(w, "  + %s\n", name)
+		}
+		// The score comes last, where a long list leaves it on the screen.
+		fmt.Fprintf(w, "\ncaught %d of %s\n", len(r.Caught), plural(len(r.Caught)+len(r.Away), "mistake"))
 	}
 	return w.Flush()
 }

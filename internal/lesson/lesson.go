@@ -1,15 +1,18 @@
 package lesson
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
+	"iter"
 	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"unicode"
 )
 
@@ -85,7 +88,7 @@ func sources(dir string) ([]string, error) {
 
 var (
 	folder   = regexp.MustCompile(`^lesson(\d\d)$`)
-	specFunc = regexp.MustCompile(`(?m)^func (TestStep(\d\d)_\w+)\(`)
+	specFunc = regexp.MustCompile(`^(TestStep(\d\d)_\w+)\(`)
 	specName = regexp.MustCompile(`^TestStep(\d\d)_(\w+)$`)
 )
 
@@ -98,15 +101,13 @@ func All(root string) ([]*Lesson, error) {
 	if err != nil {
 		return nil, err
 	}
-	var out []*Lesson
-	for _, name := range names {
-		l, err := read(root, name)
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, l)
+	out, errs := make([]*Lesson, len(names)), make([]error, len(names))
+	var all sync.WaitGroup
+	for i, name := range names { // a megabyte of text: side by side it is read in a third of the time
+		all.Go(func() { out[i], errs[i] = read(root, name) })
 	}
-	return out, nil
+	all.Wait()
+	return out, errors.Join(errs...)
 }
 
 // Find reads one lesson, named "lesson07", "07", "7" or by a path that ends in lesson07.
@@ -180,7 +181,7 @@ func (l *Lesson) specs() error {
 		if err != nil {
 			return err
 		}
-		for _, m := range specFunc.FindAllSubmatch(text, -1) {
+		for m := range specsIn(text) {
 			n, _ := strconv.Atoi(string(m[2]))
 			step := l.Step(n)
 			if step == nil {
@@ -191,6 +192,24 @@ func (l *Lesson) specs() error {
 		}
 	}
 	return nil
+}
+
+// specsIn are the matches of specFunc. The pattern is tried only where a function begins: to try it everywhere took longer
+// than all else that a command does at its start.
+func specsIn(text []byte) iter.Seq[[][]byte] {
+	return func(yield func([][]byte) bool) {
+		const head = "\nfunc "
+		for {
+			at := bytes.Index(text, []byte(head))
+			if at < 0 {
+				return
+			}
+			text = text[at+len(head):]
+			if m := specFunc.FindSubmatch(text[:min(len(text), 300)]); m != nil && !yield(m) {
+				return
+			}
+		}
+	}
 }
 
 // StepOf is the number of the step that a test belongs to, 0 for none.

@@ -11,8 +11,6 @@ var (
 	titleLine   = regexp.MustCompile(`^Lesson \d+[:.\s—-]*(.*)$`)
 	stepLine    = regexp.MustCompile(`^Step +(\d+)[:.\s—-]*(.*)$`)
 	beltLine    = regexp.MustCompile(`^(\w+) belt\b`)
-	detailsPart = regexp.MustCompile(`(?is)\n*<details[^>]*>(.*?)</details>\n*`)
-	summaryPart = regexp.MustCompile(`(?is)<summary[^>]*>(.*?)</summary>`)
 )
 
 // readme takes the title, the steps with their belts, and the debrief out of the lesson's README.
@@ -68,15 +66,29 @@ func (l *Lesson) readme(text string) {
 	l.Debrief = strings.TrimSpace(debrief.String())
 	for i := range l.Steps {
 		s := &l.Steps[i]
-		body := bodies[s.Number].String()
-		for _, d := range detailsPart.FindAllStringSubmatch(body, -1) {
-			title := summaryPart.FindStringSubmatch(d[1])
-			if title != nil && strings.Contains(strings.ToLower(title[1]), "hint") {
-				s.Hint = append(s.Hint, Paragraphs(summaryPart.ReplaceAllString(d[1], ""))...)
+		var open strings.Builder
+		for text := bodies[s.Number].String(); text != ""; {
+			before, folded, rest := element(text, "details")
+			open.WriteString(strings.Trim(before, "\n") + "\n\n")
+			_, title, body := element(folded, "summary")
+			if strings.Contains(strings.ToLower(title), "hint") {
+				s.Hint = append(s.Hint, Paragraphs(body)...)
 			}
+			text = rest
 		}
-		s.Text = strings.TrimSpace(detailsPart.ReplaceAllString(body, "\n\n"))
+		s.Text = strings.TrimSpace(open.String())
 	}
+}
+
+// element cuts a text around its first HTML element of a name. What follows is "" when there is none.
+func element(text, name string) (before, inside, after string) {
+	before, rest, ok := strings.Cut(text, "<"+name)
+	if !ok {
+		return text, "", ""
+	}
+	_, rest, _ = strings.Cut(rest, ">")
+	inside, after, _ = strings.Cut(rest, "</"+name+">")
+	return before, inside, after
 }
 
 // Paragraphs splits Markdown at blank lines, but keeps a fenced block with the paragraph before it.

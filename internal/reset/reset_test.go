@@ -64,6 +64,8 @@ func clone(t *testing.T) *lesson.Lesson {
 	put("katas/lesson07/consumer.go", stub+"// TODO: taken away later.\n")
 	put("katas/lesson07/rebalance.go", second)
 	put("katas/lesson07/old.go", second)
+	put("katas/lesson07/given.go", "package lesson07 // given whole\n")
+	put("solutions/lesson07/given.go", "package lesson07 // given whole\n")
 	put("katas/lesson07/step01_test.go", "package lesson07\n")
 	run(t, root, "add", "-A")
 	run(t, root, "commit", "-qm", "the course")
@@ -183,7 +185,7 @@ func TestOneFileCanBeResetAlone(t *testing.T) {
 	if text(t, filepath.Join(d.Backup, "lesson07", "rebalance.go")) != "b" {
 		t.Error("the backup is of all")
 	}
-	if _, err := Prepare(l, "nothing.go"); err == nil || !strings.Contains(err.Error(), "consumer.go, rebalance.go") {
+	if _, err := Prepare(l, "nothing.go"); err == nil || !strings.Contains(err.Error(), "consumer.go, given.go, rebalance.go") {
 		t.Errorf("%v", err)
 	}
 }
@@ -193,10 +195,15 @@ func TestTheStubIsFoundWhenLearnerAndCourseAreOne(t *testing.T) {
 	l := clone(t)
 	identity(t, l.Root, "course@example.com")
 	save(t, filepath.Join(l.Dir(), "rebalance.go"), "package lesson07 // all written\n")
+	save(t, filepath.Join(l.Dir(), "mine.go"), "package lesson07 // mine, and committed\n")
+	run(t, l.Root, "add", "-A")
 	run(t, l.Root, "commit", "-qam", "my answer")
-	resetAll(t, l)
+	d := resetAll(t, l)
 	if got := text(t, filepath.Join(l.Dir(), "rebalance.go")); got != second {
 		t.Error(got)
+	}
+	if text(t, filepath.Join(l.Dir(), "given.go")) != "package lesson07 // given whole\n" || !slices.Equal(d.Set, []string{"mine.go"}) {
+		t.Errorf("what was given whole is the course's, what the learner added is his: %+v", d)
 	}
 	if _, err := os.Stat(filepath.Join(l.Dir(), "old.go")); err == nil {
 		t.Error("a file that the course has taken away is back")
@@ -212,6 +219,25 @@ func TestWithoutHistoryNothingIsChanged(t *testing.T) {
 	}
 	if text(t, filepath.Join(l.Dir(), "consumer.go")) != "mine" {
 		t.Error("it was changed")
+	}
+}
+
+// A merge of the course's news is the learner's commit, and makes him no writer of the course.
+func TestTheStubIsFoundBehindAMerge(t *testing.T) {
+	l := clone(t)
+	save(t, filepath.Join(l.Dir(), "consumer.go"), "package lesson07 // my answer\n")
+	run(t, l.Root, "commit", "-qam", "my answer")
+	run(t, l.Root, "checkout", "-qb", "news", "HEAD~1")
+	identity(t, l.Root, "course@example.com")
+	save(t, filepath.Join(l.Dir(), "rebalance.go"), second+"// TODO: more.\n")
+	save(t, filepath.Join(l.Dir(), "step01_test.go"), "package lesson07 // news\n")
+	run(t, l.Root, "commit", "-qam", "news")
+	identity(t, l.Root, "learner@example.com")
+	run(t, l.Root, "checkout", "-q", "main")
+	run(t, l.Root, "merge", "-q", "--no-edit", "news")
+	resetAll(t, l)
+	if text(t, filepath.Join(l.Dir(), "consumer.go")) != stub || text(t, filepath.Join(l.Dir(), "rebalance.go")) != second+"// TODO: more.\n" {
+		t.Error("the newest stub is not back")
 	}
 }
 
