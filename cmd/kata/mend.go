@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"io"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -111,15 +112,15 @@ Exit codes: 0 the course can run, 1 it cannot, 2 a wrong call.`,
 			if err != nil {
 				return err
 			}
-			all := doctor.Examine(cmd.Context(), root)
-			out := cmd.OutOrStdout()
+			all, out := doctor.Examine(cmd.Context(), root), cmd.OutOrStdout()
 			if asJSON {
+				found := slices.Collect(all)
 				e := json.NewEncoder(out)
 				e.SetIndent("", "  ")
-				if err := e.Encode(all); err != nil {
+				if err := e.Encode(found); err != nil {
 					return err
 				}
-				out = io.Discard
+				all, out = slices.Values(found), io.Discard
 			}
 			ok, err := doctor.Print(out, all)
 			if err == nil && !ok {

@@ -203,9 +203,8 @@ func (s serving) build(ctx context.Context) (string, error) {
 	if runtime.GOOS == "windows" {
 		program += ".exe"
 	}
-	patient := time.AfterFunc(2*time.Second, func() {
-		fmt.Fprintf(s.errs, "building %s; the first time takes a while\n", s.lesson)
-	})
+	fmt.Fprintf(s.errs, "building %s\n", s.lesson)
+	patient := time.AfterFunc(2*time.Second, func() { fmt.Fprintf(s.errs, "the first time takes a while\n") })
 	defer patient.Stop()
 	cmd := exec.CommandContext(ctx, "go", append(args, "-o", program, "./solutions/"+s.lesson+"/serve")...)
 	cmd.Dir = s.root

@@ -4,12 +4,14 @@ package doctor
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"go/version"
 	"io"
+	"iter"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -36,30 +38,42 @@ type Finding struct {
 	Mend  string `json:"mend,omitempty"` // the command, or what to do
 }
 
-// Examine looks at everything. It changes nothing.
-func Examine(ctx context.Context, root string) []Finding {
-	e := &exam{ctx: ctx, root: root}
-	out := []Finding{e.goCommand()}
-	if out[0].State == Bad {
-		return out
+// Examine looks at everything, side by side, and tells each finding as soon as those before it are told. It changes nothing.
+func Examine(ctx context.Context, root string) iter.Seq[Finding] {
+	return func(yield func(Finding) bool) {
+		e := &exam{ctx: ctx, root: root}
+		first := e.goCommand()
+		if !yield(first) || first.State == Bad {
+			return
+		}
+		looks := []func() Finding{e.flags, e.modules, e.race, e.editor, e.git, e.place, e.cluster}
+		found := make([]chan Finding, len(looks))
+		for i, look := range looks {
+			found[i] = make(chan Finding, 1)
+			go func() { found[i] <- look() }()
+		}
+		for _, f := range found {
+			if !yield(<-f) {
+				return
+			}
+		}
 	}
-	e.goEnv()
-	return append(out, e.flags(), e.modules(), e.race(), e.editor(), e.git(), e.place(), e.cluster())
 }
 
-// Print writes the findings and returns whether the course can run.
-func Print(w io.Writer, all []Finding) (ok bool, err error) {
-	var b bytes.Buffer
+// Print writes the findings as they come and returns whether the course can run.
+func Print(w io.Writer, all iter.Seq[Finding]) (ok bool, err error) {
 	ok = true
-	for _, f := range all {
-		fmt.Fprintf(&b, "%-5s %s\n", f.State, f.What)
+	for f := range all {
+		text := fmt.Sprintf("%-5s %s\n", f.State, f.What)
 		if f.Mend != "" {
-			fmt.Fprintf(&b, "      mend: %s\n", f.Mend)
+			text += fmt.Sprintf("      mend: %s\n", f.Mend)
 		}
 		ok = ok && f.State != Bad
+		if _, err := io.WriteString(w, text); err != nil {
+			return ok, err
+		}
 	}
-	_, err = w.Write(b.Bytes())
-	return ok, err
+	return ok, nil
 }
 
 type exam struct {
@@ -92,11 +106,15 @@ func (e *exam) goCommand() Finding {
 	if err != nil {
 		return Finding{Bad, err.Error(), "git checkout go.mod"}
 	}
-	has, err := e.command("go", "env", "GOVERSION")
-	if err != nil {
-		return Finding{Bad, "the go command does not run: " + has, "go install golang.org/dl/go1.26.0@latest && go1.26.0 download, or https://go.dev/dl"}
+	out, err := e.command("go", "env", "-json", "GOVERSION", "GOFLAGS", "GOMODCACHE", "GOCACHE", "CGO_ENABLED", "CC", "GOWORK")
+	if err == nil {
+		err = json.Unmarshal([]byte(out), &e.env)
 	}
-	return Version(has, mod.Go)
+	if err != nil {
+		out, _, _ = strings.Cut(cmp.Or(out, err.Error()), "\n")
+		return Finding{Bad, "the go command does not run: " + out, "install Go anew, https://go.dev/dl (an old one that may fetch the right one: go env -u GOTOOLCHAIN)"}
+	}
+	return Version(e.env["GOVERSION"], mod.Go)
 }
 
 // Version compares the Go that there is with what go.mod asks for.
@@ -105,13 +123,6 @@ func Version(has string, wants *modfile.Go) Finding {
 		return Finding{Bad, fmt.Sprintf("Go is %s, and the course needs %s", has, wants.Version), "go env -u GOTOOLCHAIN, which lets go fetch it; or https://go.dev/dl"}
 	}
 	return Finding{State: Fine, What: fmt.Sprintf("Go is %s on %s/%s", has, runtime.GOOS, runtime.GOARCH)}
-}
-
-func (e *exam) goEnv() {
-	e.env = map[string]string{}
-	if text, err := e.command("go", "env", "-json", "GOFLAGS", "GOMODCACHE", "GOCACHE", "CGO_ENABLED", "CC", "GOWORK"); err == nil {
-		_ = json.Unmarshal([]byte(text), &e.env)
-	}
 }
 
 func (e *exam) flags() Finding {
@@ -132,7 +143,10 @@ func (e *exam) modules() Finding {
 	out, err := e.command("go", "list", "-deps", "-test", "-tags=synctests", "./katas/...", "./harness")
 	if err != nil {
 		lines := strings.Split(out, "\n")
-		if strings.Contains(out, "checksum mismatch") {
+		switch {
+		case strings.Contains(out, "parsing go.mod") && len(lines) > 1:
+			return Finding{Bad, "go.mod cannot be read: " + lines[1], "git diff go.mod shows what was changed, git checkout go.mod takes it back"}
+		case strings.Contains(out, "checksum mismatch"):
 			return Finding{Bad, "the module cache is damaged: " + lines[0], "go clean -modcache && go mod download"}
 		}
 		return Finding{Bad, "the lessons' packages cannot be loaded: " + lines[0], "go mod download (behind a firewall: set GOPROXY first)"}
@@ -217,10 +231,15 @@ func (e *exam) place() Finding {
 	if err := writable(filepath.Join(e.root, ".katas")); err != nil {
 		return Finding{Note, "progress cannot be kept: " + err.Error(), "mend the permissions of " + filepath.Join(e.root, ".katas")}
 	}
-	if runtime.GOOS == "linux" && strings.HasPrefix(e.root, "/mnt/") && os.Getenv("WSL_DISTRO_NAME") != "" {
+	if runtime.GOOS == "linux" && windowsDisk(e.root) {
 		return Finding{Note, "the clone is on a Windows disk: building is slow, and kata watch must look at the files again and again", "clone into your Linux home"}
 	}
 	return Finding{State: Fine, What: "progress is kept in " + filepath.Join(e.root, ".katas")}
+}
+
+// windowsDisk tells that a folder of a Linux under Windows lies outside of it.
+func windowsDisk(root string) bool {
+	return os.Getenv("WSL_DISTRO_NAME") != "" && strings.HasPrefix(root, "/mnt/")
 }
 
 func (e *exam) cluster() Finding {

@@ -8,6 +8,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/kafka-katas/kafka-katas/internal/lesson"
 )
@@ -23,18 +24,21 @@ func Stub(l *lesson.Lesson) (map[string][]byte, error) {
 		return nil, errors.New("the stub is kept in git's history, and there is no git command here: install git, or copy the files from a fresh download of the course")
 	}
 	dir := "katas/" + l.Name
-	prefix, err := g(nil, "rev-parse", "--show-prefix")
-	if err != nil {
-		return nil, fmt.Errorf("the stub is kept in git's history, and this folder is no clone: copy the files from a fresh download of the course (%w)", err)
-	}
+	var prefix, log, me []byte
+	var noClone, noLog error
+	var asked sync.WaitGroup
+	asked.Go(func() { prefix, noClone = g(nil, "rev-parse", "--show-prefix") })
+	asked.Go(func() { me, _ = g(nil, "config", "user.email") }) // who commits here
 	// One look at all of the lesson's history: to ask for each file took a third of a second.
-	out, err := g(nil, "log", "--raw", "-z", "-c", "--no-abbrev", "--no-renames", "--format=tformat:"+header+"%ae", "--", dir)
-	if err != nil {
-		return nil, err
+	log, noLog = g(nil, "log", "--raw", "-z", "-c", "--no-abbrev", "--no-renames", "--format=tformat:"+header+"%ae", "--", dir)
+	asked.Wait()
+	switch {
+	case noClone != nil:
+		return nil, fmt.Errorf("the stub is kept in git's history, and this folder is no clone: copy the files from a fresh download of the course (%w)", noClone)
+	case noLog != nil:
+		return nil, noLog
 	}
-	past := read(string(out), strings.TrimSpace(string(prefix))+dir+"/")
-	// The identity that commits here.
-	me, _ := g(nil, "config", "user.email")
+	past := read(string(log), strings.TrimSpace(string(prefix))+dir+"/")
 	own := past.writers[strings.TrimSpace(string(me))]
 	var wanted []string
 	for _, texts := range past.files {
