@@ -47,49 +47,47 @@ func (d *Dojo) Extra() watch.Extra {
 func (d *Dojo) Note(r *history.Run) { r.Driver, r.Navigator = d.Clock.Driver(), d.Clock.Navigator() }
 
 // Key takes the dojo's keys.
-func (d *Dojo) Key(key string) (notice string, ok bool) {
+func (d *Dojo) Key(key string) (watch.Notice, bool) {
 	switch key {
 	case "x":
-		return d.rotate(), true
+		return d.rotate(""), true
 	case "z":
 		d.Clock.Restart(d.now())
-		return "the turn begins anew", true
+		return watch.Notice{Text: "the turn begins anew"}, true
 	}
-	return "", false
+	return watch.Notice{}, false
 }
 
 // Event rotates in ping-pong: who makes a step green has unlocked the next one, which is the other's to make green.
-func (d *Dojo) Event(e watch.Event) string {
+func (d *Dojo) Event(e watch.Event) watch.Notice {
 	v := e.Verdict
 	if v == nil || v.Step == 0 {
-		return ""
+		return watch.Notice{}
 	}
-	if v.Colour == history.Green { // from here on every red one is worse
+	switch {
+	case v.Colour == history.Green: // from here on every red one is worse
 		d.step = max(d.step, v.Step+1)
-		if d.TCR != nil {
-			d.good, _ = texts(d.TCR)
-		}
-		return ""
-	}
-	if v.Colour != history.Red {
-		return ""
-	}
-	if v.Step < d.step && d.TCR != nil && d.good != nil {
-		return d.revert(v.Step)
+	case v.Colour != history.Red:
+		return watch.Notice{}
+	case v.Step < d.step && d.TCR != nil && d.good != nil:
+		return watch.Notice{Text: d.revert(v.Step)}
 	}
 	if d.TCR != nil {
 		d.good, _ = texts(d.TCR)
 	}
+	if v.Colour == history.Green {
+		return watch.Notice{}
+	}
 	unlocked := d.step > 0 && v.Step > d.step
 	d.step = max(d.step, v.Step)
 	if unlocked && d.Clock.PingPong {
-		return fmt.Sprintf("step %d is unlocked. %s", v.Step, d.rotate())
+		return d.rotate(fmt.Sprintf("step %d is unlocked. ", v.Step))
 	}
-	return ""
+	return watch.Notice{}
 }
 
 // rotate ends a turn: the hand-over note is written, and the next one drives.
-func (d *Dojo) rotate() string {
+func (d *Dojo) rotate(why string) watch.Notice {
 	file, err := d.HandOver()
 	d.Clock.Rotate(d.now())
 	if err == nil {
@@ -97,13 +95,22 @@ func (d *Dojo) rotate() string {
 		d.Note(&r)
 		_, err = d.Desk.Book.Add(r)
 	}
-	if err == nil && d.Mob != nil {
-		err = d.Mob()
-	}
 	if err != nil {
-		return "the turn changed, but: " + err.Error()
+		return watch.Notice{Text: why + "the turn changed, but: " + err.Error()}
 	}
-	return "handed over: " + file
+	if short, err := filepath.Rel(d.Desk.Root, file); err == nil {
+		file = short
+	}
+	text := why + "handed over: " + file
+	if d.Mob == nil {
+		return watch.Notice{Text: text}
+	}
+	return watch.Notice{Text: text + "; mob next is under way", Later: func() string { // it pushes
+		if err := d.Mob(); err != nil {
+			return why + "the turn changed, but: " + err.Error()
+		}
+		return text + ", and mob next"
+	}}
 }
 
 // HandOver writes what the next one must know: the step, the first red, its seed, its timeline.

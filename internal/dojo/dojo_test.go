@@ -26,10 +26,10 @@ func TestATurnEndsWithAHandOver(t *testing.T) {
 		Lesson: "lesson07", Colour: verdict.Red, Step: 18, FirstRed: "TestStep18_X", Word: "LOST", Seed: "crash m1@2s", Report: "/r/x.html",
 	}, d.Note)
 	notice, ok := d.Key("x")
-	if !ok || !strings.Contains(notice, "handover.md") || d.Clock.Driver() != "Bob" {
-		t.Errorf("%s %v %s", notice, ok, d.Clock.Driver())
+	if !ok || notice.Text != "handed over: "+filepath.Join(".katas", "handover.md") || notice.Later != nil || d.Clock.Driver() != "Bob" {
+		t.Errorf("%+v %v %s", notice, ok, d.Clock.Driver())
 	}
-	text, err := os.ReadFile(strings.TrimPrefix(notice, "handed over: "))
+	text, err := os.ReadFile(filepath.Join(d.Desk.Root, ".katas", "handover.md"))
 	for _, want := range []string{"From Ada to Bob.", "lesson07 step 18 is red", "TestStep18_X", "LOST", "crash m1@2s", "/r/x.html", "kata test 07 18"} {
 		if !strings.Contains(string(text), want) {
 			t.Errorf("%q is missing in %s, %v", want, text, err)
@@ -42,9 +42,14 @@ func TestATurnEndsWithAHandOver(t *testing.T) {
 	if p := d.Desk.Book.Progress(); p.Last.Kind != "" || p.Last.Colour != history.Red {
 		t.Error("a turn is no run")
 	}
-	d.Mob = func() error { return errors.New("no remote") }
-	if notice, _ := d.Key("x"); !strings.Contains(notice, "but: no remote") {
-		t.Error(notice)
+	var problem error
+	d.Mob = func() error { return problem }
+	if notice, _ := d.Key("x"); !strings.HasSuffix(notice.Text, "; mob next is under way") || !strings.HasSuffix(notice.Later(), ", and mob next") {
+		t.Errorf("%+v", notice)
+	}
+	problem = errors.New("no remote")
+	if notice, _ := d.Key("x"); !strings.Contains(notice.Later(), "but: no remote") {
+		t.Errorf("%+v", notice)
 	}
 	if _, ok := d.Key("z"); !ok {
 		t.Error("z begins the turn anew")
@@ -62,8 +67,8 @@ func TestPingPongRotatesWhenAStepIsUnlocked(t *testing.T) {
 	if d.Clock.Driver() != "Ada" {
 		t.Error("the same step is the same turn")
 	}
-	if notice := d.Event(red(2)); d.Clock.Driver() != "Bob" || !strings.Contains(notice, "step 2 is unlocked") {
-		t.Errorf("%s %s", notice, d.Clock.Driver())
+	if notice := d.Event(red(2)); d.Clock.Driver() != "Bob" || !strings.Contains(notice.Text, "step 2 is unlocked") {
+		t.Errorf("%+v %s", notice, d.Clock.Driver())
 	}
 	d.Event(red(1))
 	d.Event(red(2))
@@ -97,7 +102,7 @@ func TestTCRTakesBackWhatRegresses(t *testing.T) {
 	d.Event(watch.Event{Verdict: &verdict.Verdict{Colour: verdict.Green, Step: 2}})
 	save("breaks step 1")
 	os.WriteFile(filepath.Join(dir, "b.go"), []byte("new"), 0o644)
-	notice := d.Event(red(1))
+	notice := d.Event(red(1)).Text
 	if text, _ := os.ReadFile(file); string(text) != "all green" {
 		t.Errorf("%s, %s", text, notice)
 	}

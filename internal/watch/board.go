@@ -36,7 +36,12 @@ type Board struct {
 	Notice   string // one line: what went wrong, or how saves are noticed
 	Polling  string
 	Text     string // of a page that was asked for
+
+	fresh bool // the notice stays for the next run: that may be of what it tells
 }
+
+// Tell shows a line, until the run after the next one.
+func (b *Board) Tell(notice string) { b.Notice, b.fresh = notice, true }
 
 // NewBoard is a board before the first run.
 func NewBoard(d *desk.Desk, l *lesson.Lesson) *Board {
@@ -48,7 +53,10 @@ func (b *Board) Take(e Event) {
 	switch {
 	case e.Started:
 		b.Running = true
-		b.Notice, b.Text = "", ""
+		if !b.fresh {
+			b.Notice = ""
+		}
+		b.fresh, b.Text = false, ""
 		if !e.All {
 			b.Page = VerdictPage
 		}

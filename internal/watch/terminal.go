@@ -24,11 +24,17 @@ func Terminal(ctx context.Context, s *Session, in io.Reader, out io.Writer) erro
 
 // Extra is what a dojo adds to a terminal.
 type Extra struct {
-	Header func() string                             // the first line, anew each second
-	Key    func(key string) (notice string, ok bool) // takes a key before the board does
-	Event  func(Event) (notice string)               // hears what the session tells
-	Bell   func() bool                               // is asked each second whether to ring
-	Keys   string                                    // more keys, for the last line
+	Header func() string                   // the first line, anew each second
+	Key    func(key string) (Notice, bool) // takes a key before the board does
+	Event  func(Event) Notice              // hears what the session tells
+	Bell   func() bool                     // is asked each second whether to ring
+	Keys   string                          // more keys, for the last line
+}
+
+// Notice is a line for the learner, "" for none. What takes its time is done later, and then has a line too: the screen goes on.
+type Notice struct {
+	Text  string
+	Later func() string
 }
 
 // TerminalWith is Terminal with more.
@@ -87,15 +93,16 @@ func (m *model) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 		m.width, m.height = max(msg.Width, 20), max(msg.Height, 8)
 	case Event:
 		m.board.Take(msg)
+		cmd := tea.Cmd(m.listen)
 		if m.extra.Event != nil {
-			if notice := m.extra.Event(msg); notice != "" {
-				m.board.Notice = notice
-			}
+			cmd = tea.Batch(cmd, m.notice(m.extra.Event(msg)))
 		}
 		if msg.Started || msg.Verdict != nil {
 			m.top = 0
 		}
-		return m, m.listen
+		return m, cmd
+	case Notice:
+		return m, m.notice(msg)
 	case second:
 		if m.extra.Bell != nil && m.extra.Bell() {
 			return m, tea.Batch(tea.Raw("\a"), tick())
@@ -109,11 +116,21 @@ func (m *model) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 	return m, nil
 }
 
+// notice shows a line, and has done what takes its time.
+func (m *model) notice(n Notice) tea.Cmd {
+	if n.Text != "" {
+		m.board.Tell(n.Text)
+	}
+	if n.Later == nil {
+		return nil
+	}
+	return func() tea.Msg { return Notice{Text: n.Later()} }
+}
+
 func (m *model) key(key string) tea.Cmd {
 	if m.extra.Key != nil {
 		if notice, ok := m.extra.Key(key); ok {
-			m.board.Notice = notice
-			return nil
+			return m.notice(notice)
 		}
 	}
 	page := m.height - m.frame()
