@@ -25,6 +25,27 @@ type Files struct {
 	Quiet time.Duration // a save is over when nothing has happened for this long
 	Every time.Duration // between looks, when polling
 	Check time.Duration // between looks, when told: whether everything was told
+
+	notify func(dir string) (*notifier, error) // nil for the system's
+}
+
+// notifier tells of what happens in a folder.
+type notifier struct {
+	events <-chan fsnotify.Event
+	errors <-chan error
+	close  func() error
+}
+
+func system(dir string) (*notifier, error) {
+	w, err := fsnotify.NewWatcher()
+	if err != nil {
+		return nil, err
+	}
+	if err := w.Add(dir); err != nil {
+		w.Close()
+		return nil, err
+	}
+	return &notifier{w.Events, w.Errors, w.Close}, nil
 }
 
 // A Change is a save, or news of how saves are noticed.
@@ -39,7 +60,7 @@ func (f Files) Watch(ctx context.Context) <-chan Change {
 	out := make(chan Change, 1)
 	f.Quiet, f.Every, f.Check = or(f.Quiet, 30*time.Millisecond), or(f.Every, 300*time.Millisecond), or(f.Check, 2*time.Second)
 	// From here on nothing is missed: what is saved after this call is a change.
-	var told *fsnotify.Watcher
+	var told *notifier
 	why := ""
 	switch {
 	case f.Poll:
@@ -47,16 +68,12 @@ func (f Files) Watch(ctx context.Context) <-chan Change {
 	case runtime.GOOS == "linux" && os.Getenv("WSL_DISTRO_NAME") != "" && strings.HasPrefix(f.Dir, "/mnt/"):
 		why = "a Windows disk does not tell Linux of changes"
 	default:
-		w, err := fsnotify.NewWatcher()
-		if err == nil {
-			if err = w.Add(f.Dir); err != nil {
-				w.Close()
-			} else {
-				told = w
-			}
+		if f.notify == nil {
+			f.notify = system
 		}
-		if err != nil {
-			why = err.Error()
+		var err error
+		if told, err = f.notify(f.Dir); err != nil {
+			told, why = nil, err.Error()
 		}
 	}
 	go f.watch(ctx, out, told, why, f.look())
@@ -70,7 +87,7 @@ func or(d, otherwise time.Duration) time.Duration {
 	return otherwise
 }
 
-func (f Files) watch(ctx context.Context, out chan<- Change, told *fsnotify.Watcher, why, seen string) {
+func (f Files) watch(ctx context.Context, out chan<- Change, told *notifier, why, seen string) {
 	defer close(out)
 	send := func(c Change) {
 		select {
@@ -81,8 +98,8 @@ func (f Files) watch(ctx context.Context, out chan<- Change, told *fsnotify.Watc
 	var events <-chan fsnotify.Event
 	var failures <-chan error
 	if told != nil {
-		defer told.Close()
-		events, failures = told.Events, told.Errors
+		defer told.close()
+		events, failures = told.events, told.errors
 	}
 	every := f.Check
 	if why != "" {
