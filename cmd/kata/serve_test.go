@@ -320,6 +320,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"time"
 )
 
 func main() {
@@ -327,7 +328,7 @@ func main() {
 	fmt.Println("up")
 	_, _ = io.ReadAll(os.Stdin)
 	fmt.Println("asked")
-	select {}
+	time.Sleep(time.Hour)
 }
 `,
 	} {

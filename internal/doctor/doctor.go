@@ -14,6 +14,7 @@ import (
 	"iter"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -46,7 +47,7 @@ func Examine(ctx context.Context, root string) iter.Seq[Finding] {
 		if !yield(first) || first.State == Bad {
 			return
 		}
-		looks := []func() Finding{e.flags, e.modules, e.race, e.editor, e.git, e.place, e.cluster}
+		looks := []func() Finding{e.flags, e.modules, e.race, e.editor, e.git, e.place, e.interrupted, e.cluster}
 		found := make([]chan Finding, len(looks))
 		for i, look := range looks {
 			found[i] = make(chan Finding, 1)
@@ -235,6 +236,22 @@ func (e *exam) place() Finding {
 		return Finding{Note, "the clone is on a Windows disk: building is slow, and kata watch must look at the files again and again", "clone into your Linux home"}
 	}
 	return Finding{State: Fine, What: "progress is kept in " + filepath.Join(e.root, ".katas")}
+}
+
+// interrupted finds a reset that was killed: what it was about to bring lies beside the backup, in stub, until it has succeeded.
+func (e *exam) interrupted() Finding {
+	left, _ := filepath.Glob(filepath.Join(e.root, ".katas", "backups", "*", "stub"))
+	if len(left) == 0 {
+		return Finding{State: Fine, What: "no reset was interrupted"}
+	}
+	dir, err := filepath.Rel(e.root, left[len(left)-1])
+	if err != nil {
+		dir = left[len(left)-1]
+	}
+	dir = filepath.ToSlash(dir)
+	lesson, _, _ := strings.Cut(path.Base(path.Dir(dir)), "-")
+	return Finding{Note, fmt.Sprintf("a reset of %s was interrupted; nothing is lost, all that was there is in %s", lesson, path.Dir(dir)),
+		fmt.Sprintf("cp -n %s/*.go katas/%s/; rm -r %s", dir, lesson, dir)}
 }
 
 // windowsDisk tells that a folder of a Linux under Windows lies outside of it.

@@ -132,6 +132,8 @@ func TestAnExaminationFindsWhatIsWrongAndSaysWhatMendsIt(t *testing.T) {
 		})},
 		{"nothing ignored", "git does not ignore .katas/", Note, ".gitignore", begin},
 		{"no place", "progress cannot be kept", Note, "mend the permissions", write(".katas", "a file")},
+		{"an interrupted reset", "a reset of lesson07 was interrupted; nothing is lost", Note,
+			"cp -n .katas/backups/lesson07-2026-01-01T100000/stub/*.go katas/lesson07/", write(".katas/backups/lesson07-2026-01-01T100000/stub/a.go", "package lesson07\n")},
 		{"a cluster", "KAFKA_BROKERS is set", Note, "unset KAFKA_BROKERS", env("KAFKA_BROKERS", "x:1")},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -1,8 +1,13 @@
 package dojo
 
 import (
+	"bufio"
 	"errors"
+	"fmt"
+	"io"
+	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -14,6 +19,94 @@ import (
 	"github.com/kafka-katas/kafka-katas/internal/verdict"
 	"github.com/kafka-katas/kafka-katas/internal/watch"
 )
+
+// TestMain lets a child of the kill test take an edit back, when it is told to.
+func TestMain(m *testing.M) {
+	root := os.Getenv("DOJO_ROOT")
+	if root == "" {
+		os.Exit(m.Run())
+	}
+	l, err := lesson.Find(root, "07")
+	if err != nil {
+		fmt.Println(err)
+		os.Exit(1)
+	}
+	d := New(desk.New(root), NewClock(time.Now(), time.Minute))
+	d.TCR = l
+	d.Event(red(2))
+	fmt.Println("ready")
+	fmt.Scanln()
+	fmt.Println(d.Event(red(1)).Text)
+	os.Exit(0)
+}
+
+// A kill while an edit is taken back: the edit is kept, and what was good is in its place or beside the edit's backup.
+func TestAKillWhileAnEditIsTakenBackLosesNothing(t *testing.T) {
+	root := t.TempDir()
+	dir := filepath.Join(root, "katas", "lesson07")
+	os.MkdirAll(dir, 0o755)
+	save := func(name, text string) {
+		t.Helper()
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	revert := func(n int, kill time.Duration) (took time.Duration) {
+		t.Helper()
+		for _, name := range []string{"a.go", "b.go", "c.go"} {
+			save(name, fmt.Sprintf("good %d in %s", n, name))
+		}
+		os.Remove(filepath.Join(dir, "new.go"))
+		cmd := exec.Command(os.Args[0])
+		cmd.Env = append(os.Environ(), "DOJO_ROOT="+root)
+		in, _ := cmd.StdinPipe()
+		out, _ := cmd.StdoutPipe()
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		said := bufio.NewReader(out)
+		if line, err := said.ReadString('\n'); line != "ready\n" {
+			t.Fatalf("%q, %v", line, err)
+		}
+		save("a.go", fmt.Sprintf("edit %d", n))
+		save("b.go", fmt.Sprintf("edit %d too", n))
+		save("new.go", fmt.Sprintf("new %d", n))
+		began := time.Now()
+		fmt.Fprintln(in)
+		if kill > 0 {
+			time.AfterFunc(kill, func() { cmd.Process.Kill() })
+		}
+		io.Copy(io.Discard, said)
+		cmd.Wait()
+		return time.Since(began)
+	}
+	whole := func(want string) (where []string) {
+		filepath.WalkDir(root, func(path string, e fs.DirEntry, err error) error {
+			if err == nil && e.Type().IsRegular() {
+				if text, _ := os.ReadFile(path); string(text) == want {
+					where = append(where, path)
+				}
+			}
+			return nil
+		})
+		return where
+	}
+	const kills = 40
+	lasts := revert(0, 0)
+	for i := 1; i <= kills; i++ {
+		revert(i, time.Microsecond+lasts*time.Duration(i-1)*5/4/kills)
+		for _, text := range []string{fmt.Sprintf("edit %d", i), fmt.Sprintf("edit %d too", i), fmt.Sprintf("new %d", i), fmt.Sprintf("good %d in c.go", i)} {
+			if len(whole(text)) == 0 {
+				t.Errorf("kill %d: %q is nowhere", i, text)
+			}
+		}
+		for _, name := range []string{"a.go", "b.go"} {
+			if _, err := os.Stat(filepath.Join(dir, name)); err != nil && len(whole(fmt.Sprintf("good %d in %s", i, name))) == 0 {
+				t.Errorf("kill %d: %s is away, and what was to take its place is nowhere", i, name)
+			}
+		}
+	}
+}
 
 func red(step int) watch.Event {
 	return watch.Event{Verdict: &verdict.Verdict{Lesson: "lesson07", Colour: verdict.Red, Step: step}}
