@@ -3,6 +3,7 @@ package watch
 import (
 	"errors"
 	"fmt"
+	"path/filepath"
 	"strings"
 
 	"github.com/kafka-katas/kafka-katas/internal/desk"
@@ -171,7 +172,11 @@ func (b *Board) timeline() string {
 	}
 	text := v.Failure
 	if v.Report != "" {
-		text = "The whole timeline, for a browser (go tool kata report opens it):\n" + v.Report + "\n\n" + text
+		file := v.Report
+		if short, err := filepath.Rel(b.Desk.Root, file); err == nil && filepath.IsLocal(short) {
+			file = short
+		}
+		text = "The whole timeline, for a browser (go tool kata report opens it):\n" + file + "\n\n" + text
 	}
 	return text
 }

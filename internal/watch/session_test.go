@@ -215,10 +215,10 @@ func TestABoardShowsWhatWasAskedFor(t *testing.T) {
 }
 
 func TestTextIsFittedAndATimelineIsCut(t *testing.T) {
-	got := Fit("LOST: orders/0 offset 0 was never\nhandled by a group\n\n  time  a          b\n  0.0s  owns 0     began 0/0\n\nwhy    nobody will ask for it again\n- a promise that is long\n", 22)
+	got := Fit("LOST: orders/0 offset 0 was never\nhandled by a group\n\n  time  a          b\n  0.0s  owns 0     began 0/0\n\nwhy    nobody will ask for it again\n- a promise that is long\nmore:\n/a/path/that/is/longer/than/the/screen\n", 22)
 	want := []string{
 		"LOST: orders/0 offset", "0 was never handled by", "a group", "", "  time  a          b", "  0.0s  owns 0     be…", "",
-		"why    nobody will ask", "       for it again", "- a promise that is", "  long",
+		"why    nobody will ask", "       for it again", "- a promise that is", "  long", "more:", "/a/path/that/is/longer", "/than/the/screen",
 	}
 	if strings.Join(got, "\n") != strings.Join(want, "\n") {
 		t.Errorf("%q", got)

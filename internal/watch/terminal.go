@@ -294,8 +294,9 @@ func Fit(text string, width int) []string {
 		if margin > width/2 {
 			margin = 0
 		}
-		first, rest, _ := strings.Cut(ansi.Wordwrap(line, width, ""), "\n")
+		first, _, _ := strings.Cut(ansi.Wrap(line, width, ""), "\n") // a word that is too long for a line is broken: a path
 		out = append(out, first)
+		rest := strings.TrimPrefix(line, first)
 		if rest = strings.Join(strings.Fields(rest), " "); rest != "" {
 			for part := range strings.SplitSeq(ansi.Wrap(rest, width-margin, ""), "\n") {
 				out = append(out, strings.Repeat(" ", margin)+part)
