@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"regexp"
 	"strings"
 
 	"github.com/kafka-katas/kafka-katas/internal/desk"
@@ -172,13 +173,9 @@ func (b *Board) timeline() string {
 	}
 	text := v.Failure
 	if v.Report != "" {
-		file := v.Report
-		if short, err := filepath.Rel(b.Desk.Root, file); err == nil && filepath.IsLocal(short) {
-			file = short
-		}
-		text = "The whole timeline, for a browser (go tool kata report opens it):\n" + file + "\n\n" + text
+		text = "The whole timeline, for a browser (go tool kata report opens it):\n" + v.Report + "\n\n" + text
 	}
-	return text
+	return b.short(text)
 }
 
 func (b *Board) diff(insist bool) string {
@@ -189,6 +186,14 @@ func (b *Board) diff(insist bool) string {
 	}
 	return out.String()
 }
+
+// short leaves out what all paths have in common: a screen is narrow.
+func (b *Board) short(text string) string {
+	return strings.ReplaceAll(text, b.Desk.Root+string(filepath.Separator), "")
+}
+
+// packageLine is what the go command says before a compiler's errors. Who watches knows the package.
+var packageLine = regexp.MustCompile(`(?m)^# .*\n`)
 
 // Body is what is in the middle: the page's text, or the verdict.
 func (b *Board) Body() string {
@@ -205,8 +210,9 @@ func (b *Board) Body() string {
 				fmt.Fprintf(&out, "- %s\n", lesson.Promise(name))
 			}
 		}
+		out.WriteString("\nThe very first run also builds the Kafka client and the rest: a minute or so.\n")
 	case v.Colour == verdict.NotBuilt:
-		out.WriteString(v.Build)
+		out.WriteString(packageLine.ReplaceAllString(v.Build, ""))
 	case v.Colour == verdict.Red:
 		for i, name := range v.Reds {
 			if i > 0 && b.Page != AllPage {
@@ -215,7 +221,7 @@ func (b *Board) Body() string {
 			if i > 0 {
 				out.WriteString("\n")
 			}
-			fmt.Fprintf(&out, "%s\n\n%s\n", lesson.Promise(name), v.Failures[i])
+			fmt.Fprintf(&out, "%s\n\n%s\n", lesson.Promise(name), b.short(v.Failures[i]))
 		}
 		if len(v.Reds) == 0 {
 			out.WriteString(v.Failure)

@@ -214,6 +214,24 @@ func TestABoardShowsWhatWasAskedFor(t *testing.T) {
 	body("Every step of lesson07 is green")
 }
 
+// Errors of a compiler, and verdicts, are one each; a path is short, and no line is joined to one that it does not go on with.
+func TestWhatIsListedStaysAList(t *testing.T) {
+	s := aSession(t, nil)
+	b := NewBoard(s.Desk, s.Lesson)
+	b.Take(Event{Verdict: &verdict.Verdict{Colour: verdict.NotBuilt, Build: "# example.com/course/katas/lesson07 [example.com/course/katas/lesson07.test]\nkatas/lesson07/a.go:3:16: syntax error: unexpected {, expected )\nkatas/lesson07/b.go:4:1: missing return\n"}, Progress: b.Progress})
+	want := "katas/lesson07/a.go:3:16: syntax error:|unexpected {, expected )|katas/lesson07/b.go:4:1: missing return"
+	if got := strings.Join(Fit(b.Body(), 41), "|"); got != want {
+		t.Errorf("%s", got)
+	}
+	v := redAt(1)
+	v.Failures[0] = "LOST: one\n\nalso    REORDERED: orders/0 offset 1 was begun before 0\n        COMMITTED TOO EARLY: offset 3\nreport  " + filepath.Join(s.Desk.Root, ".katas", "reports", "x.html")
+	b.Take(Event{Verdict: v, Progress: b.Progress})
+	want = "all is said||LOST: one||also    REORDERED: orders/0 offset 1 was|        begun before 0|        COMMITTED TOO EARLY: offset 3|report  .katas/reports/x.html"
+	if got := strings.Join(Fit(b.Body(), 41), "|"); got != want {
+		t.Errorf("%s", got)
+	}
+}
+
 func TestTextIsFittedAndATimelineIsCut(t *testing.T) {
 	got := Fit("LOST: orders/0 offset 0 was never\nhandled by a group\n\n  time  a          b\n  0.0s  owns 0     began 0/0\n\nwhy    nobody will ask for it again\n- a promise that is long\nmore:\n/a/path/that/is/longer/than/the/screen\n", 22)
 	want := []string{

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"regexp"
 	"strings"
 	"time"
 
@@ -237,6 +238,9 @@ func (m *model) View() tea.View {
 	more := ""
 	if left := len(body) - top - len(shown); left > 0 {
 		more = fmt.Sprintf("(%d more lines: down, space)", left)
+		if left == 1 {
+			more = "(1 more line: down)"
+		}
 	} else if top > 0 {
 		more = "(up)"
 	}
@@ -309,8 +313,11 @@ func Fit(text string, width int) []string {
 // continues tells that a line goes on with the paragraph before it, whose text begins at margin.
 func continues(line string, margin int) bool {
 	text := strings.TrimLeft(line, " ")
-	return text != "" && len(line)-len(text) == margin && hanging(line) == margin && !strings.HasPrefix(text, "- ")
+	return text != "" && len(line)-len(text) == margin && hanging(line) == margin && !strings.HasPrefix(text, "- ") && !begins.MatchString(text)
 }
+
+// begins is how a compiler's error and another verdict begin.
+var begins = regexp.MustCompile(`^(\S+\.go:\d+|[A-Z][A-Z -]+: )`)
 
 // hanging is where a line's text begins: behind its margin, a list's sign, or a label such as "why    ".
 func hanging(line string) int {
