@@ -91,11 +91,15 @@ type member struct {
 	*Service
 }
 
+// often keeps a fetch short. The client adds what was just assigned to its next fetch, and by default one lasts 5 s: too
+// long for a story of seconds.
+var often = kgo.FetchMaxWait(100 * time.Millisecond)
+
 // start starts a member.
-func (s *shop) start(name string, cfg Config, handle Handler) *member {
+func (s *shop) start(name string, cfg Config, handle Handler, opts ...kgo.Opt) *member {
 	m := &member{}
 	m.Process = s.w.Start(name, func(p *harness.Process) (harness.Runner, error) {
-		svc, err := New(cfg, p.Handler(handle), p.Options()...)
+		svc, err := New(cfg, p.Handler(handle), append(p.Options(), opts...)...)
 		m.Service = svc
 		if svc == nil {
 			return nil, err

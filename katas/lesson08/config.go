@@ -15,10 +15,10 @@ type Config struct {
 	Mode   Mode     `doc:"Where a failed record waits: blocking (in its place), tiers (in retry topics), ordered (in the parking topic, its key behind it)."`
 
 	Retry       Retry           `doc:"Which failures are tried again, how often and when."`
-	RetryTopics []string        `doc:"Mode tiers: the retry topics, the first for the first failure. A record has one attempt more than there are topics."`
+	RetryTopics []string        `doc:"Mode tiers: the retry topics, of this group alone, the first for the first failure. A record has one attempt more than there are topics."`
 	RetryDelays []time.Duration `doc:"Mode tiers: how long a record waits in each of retry_topics."`
 
-	ParkingTopic    string        `doc:"Mode ordered: where keys wait; it has at least as many partitions as each topic."`
+	ParkingTopic    string        `doc:"Mode ordered: where keys wait, of this group alone; it has at least as many partitions as each topic."`
 	DeadLetterTopic string        `doc:"Where records end that are given up; it must exist."`
 	MaxAge          time.Duration `doc:"A record older than this is given up instead of tried; 0 for no limit."`
 	MaxRedrives     int           `doc:"How often one record may be redriven from the dead letters."`

@@ -221,7 +221,7 @@ func TestStep04_AnotherConfigurationRetriesWhatThisOneGivesUp(t *testing.T) {
 		first := shop.first("p-1")
 		w.Until(shop.drained())
 		w.Claim(harness.Times("attempts at p-1", w.Attempts("p-1"), first, first+time.Second),
-			harness.Times("attempts at p-2", w.Attempts("p-2"), first+time.Second), shop.dead.Holds(payment("p-2")))
+			harness.Due("attempts at p-2", time.Second, w.Attempts("p-2"), first+time.Second), shop.dead.Holds(payment("p-2")))
 	})
 }
 

@@ -58,7 +58,7 @@ func TestStep18_FollowersOfADeadLetterAreHandled(t *testing.T) {
 		shop := open(w, 1).withParking()
 		shop.payments.To(0, steps("k-1", 3)...)
 
-		shop.start("a", shop.config(func(c *Config) { c.Retry.Attempts = 3 }), fails("k-1", 3, ErrUnavailable))
+		shop.start("a", shop.config(func(c *Config) { c.Retry.Attempts = 3 }), fails("k-1", 3, ErrUnavailable), often)
 
 		first := shop.first("k-1")
 		w.Until(shop.drained())

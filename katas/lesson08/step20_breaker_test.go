@@ -144,7 +144,7 @@ func TestStep20_OneProbeAtATimeAndOnTime(t *testing.T) {
 		}
 		cfg := shop.config(func(c *Config) { c.Retry.Attempts, c.Breaker = 5, Breaker{Failures: 4, OpenFor: 30 * time.Second} })
 
-		shop.start("a", cfg, both(takes(100*time.Millisecond), downUntil(w, 45*time.Second)))
+		shop.start("a", cfg, both(takes(100*time.Millisecond), downUntil(w, 45*time.Second)), often)
 
 		w.SleepUntil(2 * time.Minute)
 		w.Claim(probes(30*time.Second, 60*time.Second), shop.drained(), shop.nothingGivenUp(), shop.safe())

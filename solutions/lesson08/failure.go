@@ -4,9 +4,18 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math"
+	"math/rand/v2"
 	"slices"
+	"sync"
 	"time"
+
+	"github.com/sony/gobreaker/v2"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/kafka-katas/kafka-katas/ops"
+	"github.com/kafka-katas/kafka-katas/ops/meter"
 )
 
 // Classed is an error that knows its class: one word that policy, statistics and dead letters call it by. Handlers may
@@ -88,3 +97,107 @@ func (r Retry) Delay(n int) time.Duration {
 	}
 	return time.Duration(d)
 }
+
+// chance draws jitter. It is shared by all partitions of a service.
+type chance struct {
+	part float64
+	mu   sync.Mutex
+	rand *rand.Rand
+}
+
+func newChance(r Retry) *chance {
+	seed := r.Seed
+	if seed == 0 {
+		seed = rand.Uint64() // members that wait in step meet again at the provider
+	}
+	return &chance{part: r.Jitter, rand: rand.New(rand.NewPCG(seed, seed))}
+}
+
+func (c *chance) jitter(d time.Duration) time.Duration {
+	if c.part == 0 {
+		return d
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return d - time.Duration(c.rand.Float64()*c.part*float64(d))
+}
+
+// gate lets attempts pass while the breaker is closed, and one when it has been open for long enough. A nil gate lets
+// everything pass.
+type gate struct {
+	breaker *gobreaker.TwoStepCircuitBreaker[any]
+	openFor time.Duration
+
+	mu      sync.Mutex
+	changed chan struct{} // closed when the state changes
+	opened  time.Time
+}
+
+func newGate(cfg Breaker, m *meter.Meter) *gate {
+	g := &gate{openFor: cfg.OpenFor, changed: make(chan struct{})}
+	m.Check("breaker", ops.Readiness, nil)
+	g.breaker = gobreaker.NewTwoStepCircuitBreaker[any](gobreaker.Settings{
+		Name: "handler", MaxRequests: 1, Timeout: cfg.OpenFor,
+		ReadyToTrip: func(c gobreaker.Counts) bool { return int(c.ConsecutiveFailures) >= cfg.Failures },
+		OnStateChange: func(_ string, from, to gobreaker.State) {
+			slog.Warn("breaker", "from", from, "to", to)
+			var err error
+			if to != gobreaker.StateClosed {
+				err = fmt.Errorf("%v since %v", to, time.Now().Format(time.RFC3339))
+			}
+			m.Check("breaker", ops.Readiness, err)
+			if to == gobreaker.StateOpen {
+				m.Count("breaker_opened", 1)
+			}
+			g.mu.Lock()
+			defer g.mu.Unlock()
+			g.opened = time.Now()
+			close(g.changed)
+			g.changed = make(chan struct{})
+		},
+	})
+	return g
+}
+
+// Why a record does not pass the gate.
+var (
+	errTooOld  = errors.New("the record is too old")
+	errGivenUp = errors.New("the partition has to be given up")
+)
+
+// pass waits until an attempt may be made, and returns where to report what became of it, or why there is none. Whoever
+// is let through has to report, so a record that is too old by then must not be.
+func (g *gate) pass(p *partition, r *kgo.Record, tooOld func() bool) (report func(error), err error) {
+	for {
+		if tooOld() {
+			return nil, errTooOld
+		}
+		if g == nil {
+			return func(error) {}, nil
+		}
+		g.mu.Lock()
+		changed, until := g.changed, g.opened.Add(g.openFor+1) // the breaker wants more than its timeout
+		g.mu.Unlock()
+		report, err := g.breaker.Allow()
+		if err == nil {
+			return report, nil
+		}
+		wait := time.Hour // for the one that tries
+		if errors.Is(err, gobreaker.ErrOpenState) {
+			wait = time.Until(until)
+		}
+		p.alone()
+		p.s.meter.Waiting(r, time.Now().Add(wait))
+		t := time.NewTimer(wait)
+		select {
+		case <-changed:
+		case <-t.C:
+		case <-p.stop:
+			t.Stop()
+			return nil, errGivenUp
+		}
+		t.Stop()
+	}
+}
+
+func (g *gate) isOpen() bool { return g != nil && g.breaker.State() != gobreaker.StateClosed }

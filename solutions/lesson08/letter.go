@@ -66,7 +66,7 @@ func tripOf(r *kgo.Record, of role) trip {
 		t.offset = number(r, HeaderOriginOffset)
 		t.timestamp = moment(r, HeaderOriginTimestamp)
 	}
-	t.attempts = int(number(r, HeaderAttempts))
+	t.attempts = max(0, int(number(r, HeaderAttempts))) // anybody may write to a topic
 	t.first, t.due = moment(r, HeaderFirstFailed), moment(r, HeaderDue)
 	t.class, _ = get(r, HeaderErrorClass)
 	t.message, _ = get(r, HeaderErrorMessage)
@@ -203,7 +203,7 @@ func Redrive(ctx context.Context, cfg Config, selection Selection, opts ...kgo.O
 	if _, _, err := client.ProducerID(ctx); err != nil {
 		return Redriven{}, fmt.Errorf("no transaction: %w", err)
 	}
-	letters, sent, err := readLetters(ctx, client, cfg.DeadLetterTopic)
+	letters, sent, err := readLetters(ctx, client, cfg.DeadLetterTopic, func(r *kgo.Record) bool { return selection.covers(cfg, r) })
 	if err != nil {
 		return Redriven{}, err
 	}
@@ -220,8 +220,9 @@ func Redrive(ctx context.Context, cfg Config, selection Selection, opts ...kgo.O
 	return out, nil
 }
 
-// readLetters reads the dead-letter topic to where it ends now: letters, and the receipts of those that were redriven.
-func readLetters(ctx context.Context, client *kgo.Client, topic string) (letters []*kgo.Record, sent map[string]bool, err error) {
+// readLetters reads the dead-letter topic to where it ends now: the letters to keep, and the receipts of all that were
+// redriven.
+func readLetters(ctx context.Context, client *kgo.Client, topic string, keep func(*kgo.Record) bool) (letters []*kgo.Record, sent map[string]bool, err error) {
 	admin := kadm.NewClient(client)
 	starts, err := admin.ListStartOffsets(ctx, topic)
 	if err == nil {
@@ -259,7 +260,7 @@ func readLetters(ctx context.Context, client *kgo.Client, topic string) (letters
 			}
 			if of, ok := get(r, HeaderReceipt); ok {
 				sent[of] = true
-			} else if _, ok := get(r, HeaderOriginTopic); ok && !r.Attrs.IsControl() {
+			} else if !r.Attrs.IsControl() && keep(r) {
 				letters = append(letters, r)
 			}
 		})
@@ -267,15 +268,19 @@ func readLetters(ctx context.Context, client *kgo.Client, topic string) (letters
 	return letters, sent, nil
 }
 
+// covers says whether a record is a dead letter of ours, and of the selection.
+func (s Selection) covers(cfg Config, r *kgo.Record) bool {
+	topic, _ := get(r, HeaderOriginTopic)
+	class, _ := get(r, HeaderErrorClass)
+	return slices.Contains(cfg.Topics, topic) && (s.Class == "" || s.Class == class) && (s.Topic == "" || s.Topic == topic) &&
+		(s.Key == nil || string(s.Key) == string(r.Key))
+}
+
 // choose sorts the letters of a selection by what is to become of them.
 func (s Selection) choose(cfg Config, letters []*kgo.Record, sent map[string]bool) (out Redriven, chosen []*kgo.Record) {
 	for _, r := range letters {
-		topic, _ := get(r, HeaderOriginTopic)
-		class, _ := get(r, HeaderErrorClass)
 		_, omitted := get(r, HeaderOmitted)
 		switch {
-		case !slices.Contains(cfg.Topics, topic), s.Class != "" && s.Class != class, s.Topic != "" && s.Topic != topic, s.Key != nil && string(s.Key) != string(r.Key):
-			continue
 		case sent[place(r)]:
 			out.Before++
 		case number(r, HeaderRedrives) >= int64(cfg.MaxRedrives):

@@ -5,18 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/sony/gobreaker/v2"
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
-	"github.com/kafka-katas/kafka-katas/ops"
 	"github.com/kafka-katas/kafka-katas/ops/meter"
 )
 
@@ -45,16 +42,23 @@ type partition struct {
 
 	committed int64 // by us; whoever holds session.committing has it
 
+	queued atomic.Int64 // records, also what is in work
+	wake   chan struct{}
+	client *kgo.Client // that fetches it
+
 	mu     sync.Mutex
 	queue  [][]*kgo.Record
-	queued int // also what is in work
-	full   bool
-	wake   chan struct{}
+	paused bool
+	left   bool // the client is not asked to pause or resume it any more
+
+	series  *meter.Series // of what is plainly handled; the goroutine's, and so is running
+	running bool          // the record in work belongs to it
 }
 
 func (s *session) newPartition(topic string, number int32) *partition {
 	p := &partition{
 		s: s, topic: topic, number: number, stop: make(chan struct{}), finished: make(chan struct{}), wake: make(chan struct{}, 1),
+		client: s.client, series: s.meter.Series(),
 	}
 	p.ctx, p.cancel = context.WithCancel(s.base)
 	return p
@@ -62,19 +66,54 @@ func (s *session) newPartition(topic string, number int32) *partition {
 
 func (p *partition) names() map[string][]int32 { return map[string][]int32{p.topic: {p.number}} }
 
-// add queues records, and says whether fetching should pause.
-func (p *partition) add(records []*kgo.Record) bool {
+// add queues records.
+func (p *partition) add(records []*kgo.Record) {
+	p.queued.Add(int64(len(records)))
 	p.mu.Lock()
 	p.queue = append(p.queue, records)
-	p.queued += len(records)
-	pause := !p.full && p.queued >= p.s.cfg.MaxQueued
-	p.full = p.full || pause
 	p.mu.Unlock()
-	select {
-	case p.wake <- struct{}{}:
-	default:
+	signal(p.wake)
+}
+
+// full says that no more should be fetched.
+func (p *partition) full() bool { return p.queued.Load() >= int64(p.s.cfg.MaxQueued) }
+
+// crowded says that it is full and fetched all the same.
+func (p *partition) crowded() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.full() && !p.paused && !p.left
+}
+
+// pause ends fetching if the partition is full. The client is told under the lock, which takes it no time: of two who tell
+// it at once, the later one must be right.
+func (p *partition) pause() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.paused && !p.left && p.full() {
+		p.paused = true
+		p.client.PauseFetchPartitions(p.names())
 	}
-	return pause
+}
+
+// resume begins fetching again if the partition is half empty.
+func (p *partition) resume() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.paused && !p.left && p.queued.Load() <= int64(p.s.cfg.MaxQueued/2) {
+		p.paused = false
+		p.client.ResumeFetchPartitions(p.names())
+	}
+}
+
+// leave resumes fetching for good: whoever gets the partition next, we ourselves even, would find it paused.
+func (p *partition) leave() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.left = true
+	if p.paused {
+		p.client.ResumeFetchPartitions(p.names())
+	}
 }
 
 // next waits for records; none when the partition has to be given up.
@@ -97,16 +136,15 @@ func (p *partition) next() []*kgo.Record {
 	}
 }
 
-// handled makes room for n more records, and says whether fetching may resume.
-func (p *partition) handled(n int) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.queued -= n
-	if resume := p.full && p.queued <= p.s.cfg.MaxQueued/2; resume {
-		p.full = false
-		return true
+// handled makes room for one more record.
+func (p *partition) handled() {
+	left, limit := int(p.queued.Add(-1)), p.s.cfg.MaxQueued
+	if left == limit-1 {
+		signal(p.s.room)
 	}
-	return false
+	if left == limit/2 {
+		p.resume()
+	}
 }
 
 func (p *partition) stopped() bool {
@@ -124,16 +162,34 @@ func (p *partition) work() {
 	if p.lane != nil && !p.lane.known() {
 		return
 	}
+	p.serve(func(*kgo.Record) {})
+}
+
+// serve sees records through, and tells settled of each.
+func (p *partition) serve(settled func(*kgo.Record)) {
+	defer p.alone()
 	for batch := p.next(); batch != nil; batch = p.next() {
-		for _, r := range batch {
+		for i, r := range batch {
+			if !p.running {
+				p.series.Begin(batch[i:])
+				p.running = true
+			}
 			if p.stopped() || !p.settle(r) {
 				return
 			}
 			p.done.Store(r.Offset + 1)
+			settled(r)
+			p.handled()
 		}
-		if p.handled(len(batch)) && p.role != parking {
-			p.s.client.ResumeFetchPartitions(p.names())
-		}
+		p.alone()
+	}
+}
+
+// alone ends the series: whatever is no plain success is told to the meter of the record alone.
+func (p *partition) alone() {
+	if p.running {
+		p.series.End()
+		p.running = false
 	}
 }
 
@@ -145,9 +201,10 @@ func (p *partition) settle(r *kgo.Record) bool {
 	if p.role != source {
 		r.Timestamp = t.timestamp
 	}
-	if wait := time.Until(t.due); wait > 0 && p.role != source {
+	if p.role != source && time.Until(t.due) > 0 {
+		p.alone()
 		s.meter.Waiting(r, t.due)
-		if !sleep(p.stop, wait) {
+		if !sleep(p.stop, time.Until(t.due)) {
 			return false
 		}
 	}
@@ -163,18 +220,25 @@ func (p *partition) settle(r *kgo.Record) bool {
 		} else if err != nil {
 			return false
 		}
-		if first {
-			s.meter.Began(r)
-		} else {
+		switch {
+		case !first:
+			p.alone()
 			s.meter.Retried(r)
+		case !p.running:
+			s.meter.Began(r)
 		}
 		first = false
 		err = p.attempt(r)
 		if err == nil {
 			report(nil)
-			s.meter.Ended(r, meter.Processed)
+			if p.running {
+				p.series.Done()
+			} else {
+				s.meter.Ended(r, meter.Processed)
+			}
 			return true
 		}
+		p.alone()
 		if p.ctx.Err() != nil {
 			report(err)
 			return false // cancelled: that says nothing of the record
@@ -224,6 +288,7 @@ func (p *partition) attempt(r *kgo.Record) (err error) {
 
 // bury writes the dead letter.
 func (p *partition) bury(r *kgo.Record, t trip) bool {
+	p.passOn(r)
 	t.due = time.Time{}
 	letter := t.carry(r, p.s.cfg.DeadLetterTopic, p.s.cfg.Group)
 	_, err := p.produce(letter)
@@ -243,6 +308,7 @@ func (p *partition) bury(r *kgo.Record, t trip) bool {
 
 // retry moves the record to the tier of its attempts.
 func (p *partition) retry(r *kgo.Record, t trip) bool {
+	p.passOn(r)
 	t.due = time.Now().Add(p.s.cfg.RetryDelays[t.attempts-1])
 	_, err := p.produce(t.carry(r, p.s.cfg.RetryTopics[t.attempts-1], p.s.cfg.Group))
 	return p.moved(r, t, err)
@@ -250,6 +316,7 @@ func (p *partition) retry(r *kgo.Record, t trip) bool {
 
 // park moves the record to the parking partition of this one.
 func (p *partition) park(r *kgo.Record, t trip) bool {
+	p.passOn(r)
 	moved := t.carry(r, p.lane.topic, p.s.cfg.Group)
 	moved.Partition = p.number
 	at, err := p.produce(moved)
@@ -271,6 +338,15 @@ func (p *partition) moved(r *kgo.Record, t trip, err error) bool {
 	return true
 }
 
+// passOn says that what happens to r now is Kafka's doing: how long it takes is for the check "handover" to say, and not a
+// handler that is wedged, which a restart would mend.
+func (p *partition) passOn(r *kgo.Record) {
+	p.alone()
+	p.s.meter.Waiting(r, time.Now().Add(forEver))
+}
+
+const forEver = 100 * 365 * 24 * time.Hour
+
 // produce waits until a record is acknowledged, however long that takes: its source is not committed before. Errors are
 // MESSAGE_TOO_LARGE, and that of p.ctx.
 func (p *partition) produce(r *kgo.Record) (int64, error) {
@@ -278,7 +354,7 @@ func (p *partition) produce(r *kgo.Record) (int64, error) {
 		at, err := p.once(r)
 		switch {
 		case err == nil:
-			p.s.meter.Check("handover", ops.Readiness, nil)
+			p.s.handedOver(p, nil)
 			return at, nil
 		case p.ctx.Err() != nil:
 			return 0, p.ctx.Err()
@@ -308,7 +384,7 @@ func (p *partition) insist(r *kgo.Record) (int64, error) {
 
 func (p *partition) refused(r *kgo.Record, err error) {
 	slog.Error("cannot pass a record on; its partition waits", "to", r.Topic, "from", p.topic, "partition", p.number, "error", err)
-	p.s.meter.Check("handover", ops.Readiness, fmt.Errorf("%s does not take records of %s/%d: %w", r.Topic, p.topic, p.number, err))
+	p.s.handedOver(p, fmt.Errorf("%s does not take records of %s/%d: %w", r.Topic, p.topic, p.number, err))
 }
 
 // once produces a record one time. The client tries again by itself whatever may pass.
@@ -326,7 +402,7 @@ func (p *partition) once(r *kgo.Record) (int64, error) {
 			return 0, p.ctx.Err() // it may be stored yet; then it is there twice, with the same origin and attempts
 		case <-late.C:
 			p.refused(r, errors.New("no acknowledgement for 10s"))
-			late.Reset(10 * time.Second) // a letter of another partition may say meanwhile that all is well
+			late.Reset(10 * time.Second) // so that the log says that it lasts
 		}
 	}
 }
@@ -342,7 +418,7 @@ type lane struct {
 	last map[string]int64 // the last record of each key that waits
 	past int64            // what is done of the parking partition
 
-	client *kgo.Client
+	client *kgo.Client // as partition.client; under keys
 	paused bool
 }
 
@@ -410,7 +486,7 @@ func (l *lane) run() {
 		return
 	}
 	l.s.meter.Committed(l.topic, l.number, from)
-	client, err := kgo.NewClient(append(l.s.opts[:len(l.s.opts):len(l.s.opts)],
+	client, err := kgo.NewClient(append(l.s.opts[:len(l.s.opts):len(l.s.opts)], kgo.ConsumerGroup(""), kgo.ConsumeTopics(),
 		kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{l.topic: {l.number: kgo.NewOffset().At(from)}}))...)
 	if err != nil {
 		slog.Error("client for the parking topic", "error", err)
@@ -418,7 +494,7 @@ func (l *lane) run() {
 	}
 	defer client.Close()
 	l.keys.Lock()
-	l.client = client
+	l.client, l.partition.client = client, client
 	paused := l.paused
 	l.keys.Unlock()
 	l.pause(paused)
@@ -431,7 +507,7 @@ func (l *lane) run() {
 		defer close(read)
 		l.read(reading, client, from, end)
 	}()
-	l.serve(client)
+	l.serve(l.let)
 	stop()
 	<-read
 }
@@ -449,9 +525,14 @@ func (l *lane) bounds() (from, end int64, ok bool) {
 		last, found := ends.Lookup(l.topic, l.number)
 		at, _ := committed.Lookup(l.topic, l.number)
 		if err = errors.Join(err, err2, err3, first.Err, last.Err, at.Err); err == nil && found {
+			l.s.handedOver(l.partition, nil)
 			return max(first.Offset, at.At), last.Offset, true
 		}
+		if err == nil {
+			err = errors.New("there is no such partition")
+		}
 		slog.Warn("cannot see what is parked yet", "topic", l.topic, "partition", l.number, "error", err)
+		l.s.handedOver(l.partition, fmt.Errorf("what is parked in %s/%d cannot be seen: %w", l.topic, l.number, err))
 		if !sleep(l.stop, time.Second) {
 			return 0, 0, false
 		}
@@ -475,131 +556,12 @@ func (l *lane) read(ctx context.Context, client *kgo.Client, from, end int64) {
 		}
 		before := from
 		from = records[len(records)-1].Offset + 1
-		pause := l.add(records)
+		l.add(records)
 		if before < end && from >= end {
 			close(l.filled)
 		}
-		if pause && from >= end { // before that, every key has to be seen
-			client.PauseFetchPartitions(l.names())
+		if from >= end { // before that, every key has to be seen
+			l.partition.pause()
 		}
 	}
 }
-
-// serve is partition.work for what is parked.
-func (l *lane) serve(client *kgo.Client) {
-	for batch := l.next(); batch != nil; batch = l.next() {
-		for _, r := range batch {
-			if l.stopped() || !l.settle(r) {
-				return
-			}
-			l.done.Store(r.Offset + 1)
-			l.let(r)
-		}
-		if l.handled(len(batch)) {
-			client.ResumeFetchPartitions(l.names())
-		}
-	}
-}
-
-// chance draws jitter. It is shared by all partitions of a service.
-type chance struct {
-	part float64
-	mu   sync.Mutex
-	rand *rand.Rand
-}
-
-func newChance(r Retry) *chance {
-	seed := r.Seed
-	if seed == 0 {
-		seed = rand.Uint64() // members that wait in step meet again at the provider
-	}
-	return &chance{part: r.Jitter, rand: rand.New(rand.NewPCG(seed, seed))}
-}
-
-func (c *chance) jitter(d time.Duration) time.Duration {
-	if c.part == 0 {
-		return d
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return d - time.Duration(c.rand.Float64()*c.part*float64(d))
-}
-
-// gate lets attempts pass while the breaker is closed, and one when it has been open for long enough. A nil gate lets
-// everything pass.
-type gate struct {
-	breaker *gobreaker.TwoStepCircuitBreaker[any]
-	openFor time.Duration
-
-	mu      sync.Mutex
-	changed chan struct{} // closed when the state changes
-	opened  time.Time
-}
-
-func newGate(cfg Breaker, m *meter.Meter) *gate {
-	g := &gate{openFor: cfg.OpenFor, changed: make(chan struct{})}
-	m.Check("breaker", ops.Readiness, nil)
-	g.breaker = gobreaker.NewTwoStepCircuitBreaker[any](gobreaker.Settings{
-		Name: "handler", MaxRequests: 1, Timeout: cfg.OpenFor,
-		ReadyToTrip: func(c gobreaker.Counts) bool { return int(c.ConsecutiveFailures) >= cfg.Failures },
-		OnStateChange: func(_ string, from, to gobreaker.State) {
-			slog.Warn("breaker", "from", from, "to", to)
-			var err error
-			if to != gobreaker.StateClosed {
-				err = fmt.Errorf("%v since %v", to, time.Now().Format(time.RFC3339))
-			}
-			m.Check("breaker", ops.Readiness, err)
-			if to == gobreaker.StateOpen {
-				m.Count("breaker_opened", 1)
-			}
-			g.mu.Lock()
-			defer g.mu.Unlock()
-			g.opened = time.Now()
-			close(g.changed)
-			g.changed = make(chan struct{})
-		},
-	})
-	return g
-}
-
-// Why a record does not pass the gate.
-var (
-	errTooOld  = errors.New("the record is too old")
-	errGivenUp = errors.New("the partition has to be given up")
-)
-
-// pass waits until an attempt may be made, and returns where to report what became of it, or why there is none. Whoever
-// is let through has to report, so a record that is too old by then must not be.
-func (g *gate) pass(p *partition, r *kgo.Record, tooOld func() bool) (report func(error), err error) {
-	for {
-		if tooOld() {
-			return nil, errTooOld
-		}
-		if g == nil {
-			return func(error) {}, nil
-		}
-		g.mu.Lock()
-		changed, until := g.changed, g.opened.Add(g.openFor+1) // the breaker wants more than its timeout
-		g.mu.Unlock()
-		report, err := g.breaker.Allow()
-		if err == nil {
-			return report, nil
-		}
-		wait := time.Hour // for the one that tries
-		if errors.Is(err, gobreaker.ErrOpenState) {
-			wait = time.Until(until)
-		}
-		p.s.meter.Waiting(r, time.Now().Add(wait))
-		t := time.NewTimer(wait)
-		select {
-		case <-changed:
-		case <-t.C:
-		case <-p.stop:
-			t.Stop()
-			return nil, errGivenUp
-		}
-		t.Stop()
-	}
-}
-
-func (g *gate) isOpen() bool { return g != nil && g.breaker.State() != gobreaker.StateClosed }

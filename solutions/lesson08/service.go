@@ -122,8 +122,8 @@ func (s *Service) Run(ctx context.Context) error {
 
 func (s *Service) consume(ctx context.Context) error {
 	run := &session{
-		Service: s, base: context.WithoutCancel(ctx), parts: map[topicPartition]*partition{},
-		begun: make(chan struct{}), ending: make(chan struct{}, 1), committing: make(chan struct{}, 1),
+		Service: s, base: context.WithoutCancel(ctx), parts: map[topicPartition]*partition{}, held: map[*partition]error{},
+		begun: make(chan struct{}), ending: make(chan struct{}, 1), committing: make(chan struct{}, 1), room: make(chan struct{}, 1),
 	}
 	// A client whose context ends cannot finish what is in hand, and asks for its producer id without a pause until it is
 	// closed; whoever gave it one meant Run's.
@@ -180,9 +180,13 @@ type session struct {
 	parts  map[topicPartition]*partition // owned; also parking partitions, which come with their source
 	member string                        // under which parts were assigned
 
+	holding sync.Mutex
+	held    map[*partition]error // that cannot pass on what they have to
+
 	begun      chan struct{} // closed when client is set: it joins, and calls back, before NewClient has returned
 	ending     chan struct{} // full while partitions are given up; a channel, since it lasts
 	committing chan struct{} // full while a commit is under way
+	room       chan struct{} // a partition is no longer full
 }
 
 // options are the user's, then what the service decides: the later one counts.
@@ -283,7 +287,7 @@ func (s *session) judgeTopics(needed []string, topics kadm.TopicDetails) error {
 // poll hands records to their partitions until ctx ends. It never waits for a handler.
 func (s *session) poll(ctx context.Context) {
 	defer s.client.AllowRebalance()
-	for ctx.Err() == nil {
+	for s.awaitRoom(ctx); ctx.Err() == nil; s.awaitRoom(ctx) {
 		fetches := s.client.PollRecords(ctx, s.cfg.MaxQueued)
 		if ctx.Err() != nil {
 			return
@@ -296,15 +300,78 @@ func (s *session) poll(ctx context.Context) {
 			s.mu.Lock()
 			p := s.parts[topicPartition{f.Topic, f.Partition}]
 			s.mu.Unlock()
-			if p != nil && p.add(f.Records) {
-				s.client.PauseFetchPartitions(p.names())
+			if p != nil {
+				p.add(f.Records)
 			}
 		})
+		failed := false
 		fetches.EachError(func(topic string, partition int32, err error) {
+			failed = true
 			slog.Warn("fetch failed", "topic", topic, "partition", partition, "error", err)
 		})
 		s.client.AllowRebalance()
+		if failed && fetches.Empty() { // the client asks again at once, as long as the error stands
+			sleep(ctx.Done(), 250*time.Millisecond)
+		}
 	}
+}
+
+// patience is how long the poll loop waits for a full partition before it pauses its fetching and goes on without it.
+// Pausing throws away what the client has fetched ahead, so a partition that is only busy must not be paused; everybody
+// else waits along, so one that waits must be.
+const patience = 50 * time.Millisecond
+
+// awaitRoom returns when no partition that is fetched is full.
+func (s *session) awaitRoom(ctx context.Context) {
+	var timeUp *time.Timer
+	for {
+		crowded := s.crowded()
+		if len(crowded) == 0 {
+			return
+		}
+		if timeUp == nil {
+			timeUp = time.NewTimer(patience)
+			defer timeUp.Stop()
+		}
+		select {
+		case <-s.room:
+		case <-ctx.Done():
+			return
+		case <-timeUp.C:
+			for _, p := range crowded {
+				p.pause()
+			}
+			return
+		}
+	}
+}
+
+// crowded are the partitions that are full and fetched all the same. Parking partitions have clients of their own.
+func (s *session) crowded() (out []*partition) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, p := range s.parts {
+		if p.role != parking && p.crowded() {
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
+// handedOver says whether p can pass on what it has to. It is one check for all of them: what one can says nothing of the
+// others, whose letters another broker may have to take.
+func (s *session) handedOver(p *partition, err error) {
+	s.holding.Lock()
+	defer s.holding.Unlock()
+	if err != nil {
+		s.held[p] = err
+	} else {
+		delete(s.held, p)
+	}
+	for _, other := range s.held {
+		err = other
+	}
+	s.meter.Check("handover", ops.Readiness, err)
 }
 
 func (s *session) pause(on bool) {
@@ -326,9 +393,8 @@ func (s *session) pause(on bool) {
 func (s *session) assigned(_ context.Context, client *kgo.Client, tps map[string][]int32) {
 	<-s.begun
 	s.meter.Assigned(tps)
-	s.Service.mu.Lock()
-	paused := s.paused
-	s.Service.mu.Unlock()
+	s.Service.mu.Lock() // a pause that comes meanwhile has to find the lanes
+	defer s.Service.mu.Unlock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.member, _ = client.GroupMetadata()
@@ -341,7 +407,7 @@ func (s *session) assigned(_ context.Context, client *kgo.Client, tps map[string
 			s.parts[topicPartition{topic, number}] = p
 			if s.cfg.Mode == ModeOrdered {
 				p.lane = newLane(p, s.newPartition(s.cfg.ParkingTopic, number))
-				p.lane.paused = paused
+				p.lane.paused = s.paused
 				s.meter.Assigned(p.lane.names())
 				s.parts[topicPartition{s.cfg.ParkingTopic, number}] = p.lane.partition
 				go p.lane.run()
@@ -399,9 +465,12 @@ func (s *session) giveUp(tps map[string][]int32, ours bool) {
 			delete(s.parts, tp)
 		}
 		names[tp.topic] = append(names[tp.topic], tp.partition)
+		p.leave()
 	}
 	s.mu.Unlock()
-	s.client.ResumeFetchPartitions(names) // or whoever gets them back, we ourselves even, would find them paused
+	for _, p := range gone {
+		s.handedOver(p, nil)
+	}
 	s.meter.Revoked(names)
 }
 
@@ -432,12 +501,14 @@ func (s *session) commitFor(parts map[topicPartition]*partition, d time.Duration
 		if err == nil {
 			return
 		}
-		if !sleep(ctx.Done(), 250*time.Millisecond) {
+		if errors.Is(err, errExpelled) || errors.Is(err, kerr.UnknownMemberID) || !sleep(ctx.Done(), 250*time.Millisecond) {
 			slog.Warn("gave partitions up without a commit", "group", s.cfg.Group, "error", err)
 			return
 		}
 	}
 }
+
+var errExpelled = errors.New("what was done is no longer this member's to commit")
 
 // commit says how far these partitions are done with, where that is news.
 func (s *session) commit(ctx context.Context, parts map[topicPartition]*partition) error {
@@ -462,9 +533,14 @@ func (s *session) commit(ctx context.Context, parts map[topicPartition]*partitio
 	s.mu.Lock()
 	member := s.member
 	s.mu.Unlock()
-	if now, _ := s.client.GroupMetadata(); now != member {
-		return fmt.Errorf("member %q is %q now: what it did is not its to commit any more", member, now)
-	}
+	// The client signs a commit with the membership that it has when it sends it. A member that was expelled and joined
+	// again would be believed, so the request is looked at last.
+	ctx = kgo.PreCommitFnContext(ctx, func(req *kmsg.OffsetCommitRequest) error {
+		if req.MemberID != member {
+			return fmt.Errorf("%w: member %q is %q now", errExpelled, member, req.MemberID)
+		}
+		return nil
+	})
 	var failed error
 	s.client.CommitOffsetsSync(ctx, offsets, func(c *kgo.Client, req *kmsg.OffsetCommitRequest, resp *kmsg.OffsetCommitResponse, err error) {
 		s.meter.OnCommit(c, req, resp, err)
@@ -486,6 +562,13 @@ func (s *session) commit(ctx context.Context, parts map[topicPartition]*partitio
 		}
 	}
 	return nil
+}
+
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default: // it knows
+	}
 }
 
 // sleep waits for d, and says whether it did: no, if done was closed first.
