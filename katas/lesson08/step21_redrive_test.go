@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -204,6 +205,19 @@ func TestStep21_TwoClerksAtOnceSendNothingTwice(t *testing.T) {
 func TestStep21_WhatWasRefusedIsNotTakenForSent(t *testing.T) {
 	harness.Run(t, func(w *harness.World) {
 		shop := open(w, 1)
+		shop.payments = w.Topic("payments-small", 1, "max.message.bytes", "2000")
+		large := letter("p-1", shop.payments.Name)
+		large.Value = make([]byte, 5000)
+		rand.NewChaCha8([32]byte{}).Read(large.Value) // compressing it does not help
+		shop.dead.Produce(large)
+
+		var did Redriven
+		_ = shop.clerk("clerk", shop.config(), Selection{}, &did).Wait()
+
+		w.Claim(says(shop.redrive("dry", Selection{DryRun: true}), Redriven{Selected: 1, Sent: 1}))
+	})
+	harness.Run(t, func(w *harness.World) {
+		shop := open(w, 1)
 		handle, repair := shop.repaired()
 		shop.payments.Produce(payment("p-1"), payment("p-2"))
 		shop.start("a", shop.config(), handle)
@@ -220,15 +234,17 @@ func TestStep21_WhatWasRefusedIsNotTakenForSent(t *testing.T) {
 	})
 }
 
+// letter is a dead letter of a payment from that topic.
+func letter(key, origin string) *kgo.Record {
+	r := with(with(payment(key), HeaderOriginTopic, origin), HeaderOriginPartition, "0")
+	return with(with(with(r, HeaderOriginOffset, "0"), HeaderErrorClass, "declined"), HeaderAttempts, "1")
+}
+
 // A letter without its value would be a payment of nothing, and a letter of somebody else's topic is somebody else's.
 func TestStep21_WhatCannotBeSentBackStays(t *testing.T) {
 	harness.Run(t, func(w *harness.World) {
 		shop := open(w, 1)
 		refunds := w.Topic("refunds", 1)
-		letter := func(key, origin string) *kgo.Record {
-			r := with(with(payment(key), HeaderOriginTopic, origin), HeaderOriginPartition, "0")
-			return with(with(with(r, HeaderOriginOffset, "0"), HeaderErrorClass, "declined"), HeaderAttempts, "1")
-		}
 		hollow := with(letter("p-1", shop.payments.Name), HeaderOmitted, "value,headers")
 		hollow.Value = nil
 		shop.dead.Produce(hollow, letter("r-1", refunds.Name), letter("p-2", shop.payments.Name))

@@ -490,6 +490,7 @@ func (l *lane) run() {
 		kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{l.topic: {l.number: kgo.NewOffset().At(from)}}))...)
 	if err != nil {
 		slog.Error("client for the parking topic", "error", err)
+		l.s.handedOver(l.partition, fmt.Errorf("client for the parking topic: %w", err))
 		return
 	}
 	defer client.Close()
