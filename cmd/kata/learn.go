@@ -2,7 +2,10 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"io"
+	"os"
+	"path/filepath"
 	"strconv"
 
 	"github.com/spf13/cobra"
@@ -14,11 +17,23 @@ import (
 
 // theDesk is the desk of the clone that the tool is called in.
 func theDesk() (*desk.Desk, error) {
-	root, err := judge.FindRoot(".")
+	root, err := courseRoot()
 	if err != nil {
 		return nil, err
 	}
 	return desk.New(root), nil
+}
+
+// courseRoot is the clone around this folder.
+func courseRoot() (string, error) {
+	root, err := judge.FindRoot(".")
+	if err != nil {
+		return "", err
+	}
+	if _, err := os.Stat(filepath.Join(root, "katas")); err != nil {
+		return "", fmt.Errorf("%s is a Go module and not the course, for it has no folder katas: run this in a clone of the course", root)
+	}
+	return root, nil
 }
 
 // reds turns what a desk says into the exit code.

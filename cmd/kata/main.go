@@ -6,8 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
+	"os/exec"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -41,8 +44,59 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	case errors.Is(err, errBroken):
 		return exitBroken
 	default:
-		fmt.Fprintf(stderr, "kata: %v\n", err)
+		fmt.Fprintf(stderr, "kata: %v%s\n", err, todo(err))
 		return exitUsage
+	}
+}
+
+// errCall is a call that the command line's rules refuse.
+type errCall struct {
+	error
+	command string
+}
+
+// todo says what to do about an error that does not say so itself.
+func todo(err error) string {
+	var call errCall
+	switch {
+	case errors.As(err, &call) && strings.HasSuffix(err.Error(), "\n"): // it proposes something
+		return fmt.Sprintf("go tool %s --help has examples", call.command)
+	case errors.As(err, &call):
+		return fmt.Sprintf("; go tool %s --help has examples", call.command)
+	case strings.HasPrefix(err.Error(), "unknown command"):
+		return "\ngo tool kata --help lists them"
+	case errors.Is(err, exec.ErrNotFound) && strings.Contains(err.Error(), `"go"`):
+		return ": there is no go command in PATH: install Go (https://go.dev/dl) or mend PATH"
+	case errors.Is(err, fs.ErrPermission):
+		return ": mend the permissions; go tool kata doctor looks at the usual places"
+	}
+	return ""
+}
+
+// explainCompletion says how the shells' words are had for a tool that is not installed.
+func explainCompletion(c *cobra.Command) {
+	c.Short = "Write the completion of commands, lessons and steps for a shell"
+	c.Long = "Completion writes a shell's completion of kata: commands, flags, lessons with their titles, steps, files. An alias gives it a name to complete."
+	c.Example = "  alias kata='go tool kata'; source <(go tool kata completion bash)      in ~/.bashrc\n" +
+		"  alias kata='go tool kata'; source <(go tool kata completion zsh)       in ~/.zshrc\n" +
+		"  alias kata 'go tool kata'; go tool kata completion fish | source       in config.fish"
+	c.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() } // without it any word is taken for a shell
+	for _, shell := range c.Commands() {
+		shell.Example = "  go tool kata completion " + shell.Name()
+	}
+}
+
+// refuse has a command's own rules speak of its help.
+func refuse(c *cobra.Command) {
+	rule := c.Args
+	c.Args = func(cmd *cobra.Command, args []string) error {
+		if rule == nil {
+			return nil
+		}
+		if err := rule(cmd, args); err != nil {
+			return errCall{err, cmd.CommandPath()}
+		}
+		return nil
 	}
 }
 
@@ -73,5 +127,13 @@ Exit codes: 0 all is well, 1 something is red, 2 a wrong call or environment.`,
 	check := newCheck()
 	check.GroupID = "course"
 	root.AddCommand(check, newVersion())
+	root.InitDefaultCompletionCmd()
+	for _, c := range root.Commands() {
+		refuse(c)
+		if c.Name() == "completion" {
+			explainCompletion(c)
+		}
+	}
+	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return errCall{err, c.CommandPath()} })
 	return root
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -32,6 +34,12 @@ func TestScripts(t *testing.T) {
 				e.Setenv(name, dirs[i])
 			}
 			e.Setenv("GOFLAGS", "-buildvcs=false")
+			// A PATH in which there is nothing but this tool.
+			tool, err := exec.LookPath("kata")
+			if err != nil {
+				return err
+			}
+			e.Setenv("NOGO", filepath.Dir(tool))
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits},
@@ -59,12 +67,29 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 func TestEveryCommandHasHelpWithAnExample(t *testing.T) {
 	var walk func(c *cobra.Command)
 	walk = func(c *cobra.Command) {
-		if c.Name() != "completion" && c.Name() != "help" && c.Name() != "version" && (c.Example == "" || c.Short == "" || c.Long == "") {
+		if c.Example == "" || c.Short == "" || c.Long == "" {
 			t.Errorf("%s lacks a description or an example", c.CommandPath())
+		}
+		if c.CommandPath() != "kata" && !strings.Contains(c.Example, "go "+"tool "+c.CommandPath()) {
+			t.Errorf("no example calls %s", c.CommandPath())
 		}
 		for _, sub := range c.Commands() {
 			walk(sub)
 		}
 	}
 	walk(newRoot())
+}
+
+// What --help says of exit codes: the same three everywhere, and where a command's differ in words, each is said.
+func TestTheExitCodesAreInTheHelp(t *testing.T) {
+	root := newRoot()
+	if !strings.Contains(root.Long, "Exit codes: 0 all is well, 1 something is red, 2 a wrong call or environment.") {
+		t.Error(root.Long)
+	}
+	for _, name := range []string{"test", "replay", "serve", "break", "doctor", "check"} { // those that can end with 1
+		c, _, err := root.Find([]string{name})
+		if err != nil || !regexp.MustCompile(`Exit codes: 0 .*, 1 .*, 2 `).MatchString(strings.ReplaceAll(c.Long, "\n", " ")) {
+			t.Errorf("%s says nothing of its exit codes: %v", name, err)
+		}
+	}
 }

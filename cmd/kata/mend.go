@@ -8,7 +8,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/kafka-katas/kafka-katas/internal/doctor"
-	"github.com/kafka-katas/kafka-katas/internal/judge"
 )
 
 func newReset() *cobra.Command {
@@ -108,7 +107,7 @@ Exit codes: 0 the course can run, 1 it cannot, 2 a wrong call.`,
 		Example: "  go tool kata doctor\n  go tool kata doctor --json",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			root, err := judge.FindRoot(".")
+			root, err := courseRoot()
 			if err != nil {
 				return err
 			}

@@ -11,9 +11,11 @@ import (
 
 func newVersion() *cobra.Command {
 	return &cobra.Command{
-		Use:   "version",
-		Short: "Say which version of the course and of Go this is",
-		Args:  cobra.NoArgs,
+		Use:     "version",
+		Short:   "Say which version of the course and of Go this is",
+		Long:    "Version says which commit the tool was built from, by which Go, and for which system: what a bug report wants to know.",
+		Example: "  go tool kata version",
+		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			info, ok := debug.ReadBuildInfo()
 			if !ok {

@@ -164,18 +164,17 @@ func (d *Desk) Note(by string, v *verdict.Verdict, more ...func(*history.Run)) (
 	for _, f := range more {
 		f(&r)
 	}
+	var forgotten error
 	predicted := d.Book.Expected()
 	if predicted != nil && v.Colour != verdict.NotBuilt { // a typing mistake is no answer to what was foretold
 		predicted.Compare(r)
 		r.Prediction = predicted
-		if err := d.Book.Expect(nil); err != nil {
-			return nil, nil, err
-		}
+		forgotten = d.Book.Expect(nil)
 	} else {
 		predicted = nil
 	}
 	p, err := d.Book.Add(r)
-	return predicted, p, err
+	return predicted, p, errors.Join(err, forgotten)
 }
 
 // Reports is where the timelines of red stories go.

@@ -98,7 +98,7 @@ func (b *Book) Log() string { return filepath.Join(b.dir, "log.ndjson") }
 
 func (b *Book) progressFile() string { return filepath.Join(b.dir, "progress.json") }
 
-// Add appends a line to the log and brings the progress up to date.
+// Add appends a line to the log and brings the progress up to date. The progress has the run also when it cannot be written.
 func (b *Book) Add(r Run) (*Progress, error) {
 	if r.Time.IsZero() {
 		r.Time = time.Now()
@@ -108,13 +108,14 @@ func (b *Book) Add(r Run) (*Progress, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := os.MkdirAll(b.dir, 0o755); err != nil {
-		return nil, err
-	}
-	if err := appendLine(b.Log(), line); err != nil {
-		return nil, fmt.Errorf("the run cannot be noted: %w", err)
+	if err = os.MkdirAll(b.dir, 0o755); err == nil {
+		err = appendLine(b.Log(), line)
 	}
 	p := b.Progress()
+	if err != nil {
+		p.fold(r)
+		return p, fmt.Errorf("the run cannot be noted: %w", err)
+	}
 	return p, b.save(p)
 }
 

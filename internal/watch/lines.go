@@ -74,6 +74,8 @@ func (b *Board) tell(e Event) []string {
 	switch {
 	case e.Started && e.All:
 		lines = append(lines, at+"running every step")
+	case e.Started && b.Verdict == nil:
+		lines = append(lines, at+"running; the very first run also builds the Kafka client and the rest: a minute or so")
 	case e.Started:
 		lines = append(lines, at+"running")
 	case e.Polling != "":
