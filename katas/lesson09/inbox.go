@@ -52,9 +52,9 @@ func IDHeader(name string) func(*kgo.Record) (string, error) {
 // worked on and the other waits for its end: a duplicate if that went well, worked on if it did not. An error, of Apply,
 // of its Write or of the Store, leaves no mark, so that the next delivery tries again.
 //
-// Under a Consumer, what is written is fenced: when a member has written for a record of a partition, no member that
-// owned the partition before it writes for one any more; that is ErrZombie. And the consumer's statistics count, under
-// Extra, "duplicates", "evicted" (ids that the store forgot) and "fenced".
+// Under a Consumer, what is written is fenced: when a member has written for a record of a partition, no member of its
+// group that owned the partition before it writes for one any more; that is ErrZombie. And the consumer's statistics
+// count, under Extra, "duplicates", "evicted" (ids that the store forgot) and "fenced".
 func (b *Inbox) Handle(ctx context.Context, r *kgo.Record) error {
 	// TODO: known already? Else apply, and then in one transaction: still unknown, still ours, write, mark.
 	return errors.New("lesson09: Inbox.Handle is not written yet")

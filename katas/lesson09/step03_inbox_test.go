@@ -179,10 +179,47 @@ func TestStep06_AStoreKeepsAllOfATransactionOrNothing(t *testing.T) {
 			_, err := tx.Mark("t-1")
 			return errors.Join(enter("t-1")(tx), enter("t-0")(tx), err, errFlaky)
 		})
+		over, cancel := context.WithCancel(w.Context())
+		cancel()
+		late := store.Update(over, enter("t-2"))
 
-		w.Claim(ledger(store, "t-0"), marked(store, "t-1", false), func(*harness.World) error {
+		w.Claim(func(*harness.World) error {
+			if !errors.Is(late, context.Canceled) {
+				return harness.Broke[harness.Misreported]("who is told to stop begins nothing any more", "Update says %v under a context that has ended", late)
+			}
+			return nil
+		}, ledger(store, "t-0"), marked(store, "t-1", false), func(*harness.World) error {
 			if !errors.Is(failed, errFlaky) {
 				return harness.Broke[harness.Misreported]("who does not hear of a failure acknowledges what was not kept", "Update says %v of a transaction that failed", failed)
+			}
+			return nil
+		})
+	})
+}
+
+// What a store keeps changes by a transaction, and not because somebody goes on to use the bytes that he gave or got.
+func TestStep06_WhatAStoreKeepsIsItsOwn(t *testing.T) {
+	each(t, func(w *harness.World, open func(p *harness.Process) (Store, error)) {
+		store, err := open(idle(w, "bank"))
+		given(w, err)
+		defer store.Close()
+		value := []byte("30 from anna to bob")
+
+		given(w, store.Update(w.Context(), func(tx Tx) error {
+			err := tx.Put("t-0", value)
+			copy(value, "99")
+			return err
+		}))
+		copy(value, "77")
+
+		var got []byte
+		given(w, store.Update(w.Context(), func(tx Tx) (err error) {
+			got, err = tx.Get("t-0")
+			return err
+		}))
+		w.Claim(func(*harness.World) error {
+			if string(got) != "30 from anna to bob" {
+				return harness.Broke[harness.Overlapped]("whoever still holds the bytes writes to the store beside all transactions", "what was put as %q is %q, since the caller went on to use his bytes", "30 from anna to bob", got)
 			}
 			return nil
 		})

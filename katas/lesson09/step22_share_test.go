@@ -54,10 +54,7 @@ func everyOnce(topic string, n int) harness.Claim {
 	return func(w *harness.World) error {
 		for i := range n {
 			key := fmt.Sprintf("%s-%d", topic, i)
-			var done []harness.Event
-			for _, e := range w.Journal().Events(harness.Of(harness.Handled), harness.Keyed(key)) {
-				done = append(done, e)
-			}
+			done := w.Journal().Events(harness.Of(harness.Handled), harness.Keyed(key))
 			if len(done) == 0 {
 				return harness.Shown(harness.Broke[harness.Lost]("what is accepted without being handled is not delivered again", "%s was never handled", key), w.Attempts(key)()...)
 			}

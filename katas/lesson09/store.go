@@ -28,6 +28,7 @@ type Tx interface {
 	Mark(id string) (evicted int, err error)
 	// Get returns a copy of what is kept under a key; nil if nothing is.
 	Get(key string) ([]byte, error)
+	// Put keeps a copy of value: the caller may go on to change his.
 	Put(key string, value []byte) error
 	// Keys are the keys that begin with prefix, in order.
 	Keys(prefix string) ([]string, error)

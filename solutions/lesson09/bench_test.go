@@ -14,7 +14,8 @@ import (
 
 // BenchmarkAgainstRaw states the price of the promises: the same records from the same in-process cluster over loopback
 // TCP, in turn through a bare poll loop and through the consumer with deduplication in memory, one worker and nothing to
-// apply. It reports medians; "of-raw" is the throughput as a part of the bare loop's.
+// apply. It reports medians; "of-raw" is the throughput as a part of the bare loop's. The window holds several fetches
+// (one brings a megabyte of each partition), so that the client fetches while the worker works.
 //
 //	go test -run - -bench AgainstRaw -benchtime 9x ./solutions/lesson09
 func BenchmarkAgainstRaw(b *testing.B) {
@@ -43,6 +44,7 @@ func BenchmarkConcurrency(b *testing.B) {
 func drain(b *testing.B, opts []kgo.Opt, group string, concurrency int, n int64, handle lesson09.Handler) {
 	cfg := lesson09.DefaultConfig()
 	cfg.Group, cfg.Concurrency = group, concurrency
+	cfg.Window, cfg.CommitEvery = 5000, 5000
 	ctx, done := context.WithCancel(context.Background())
 	consumer, err := lesson09.New(cfg, against.Counting(against.Handler(handle), n, done), opts...)
 	if err != nil {

@@ -9,6 +9,7 @@ import (
 	"runtime/debug"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -140,6 +141,7 @@ func (c *Consumer) heldUp() error {
 	if c.session == nil {
 		return nil
 	}
+	c.session.settleAll()
 	for _, p := range c.session.owned {
 		if p.tracker.open() > 0 && time.Since(p.headSince) >= c.cfg.StallAfter {
 			return fmt.Errorf("%s: offset %d has held up its partition for %v, with %d records behind it", p, p.tracker.entries[0].offset, time.Since(p.headSince), p.tracker.open()-1)
@@ -181,9 +183,11 @@ type session struct {
 	owned  map[topicPartition]*partition
 	line   []*partition // those with records to hand out, first come first served
 	toDo   sync.Cond
-	closed bool // workers go home
+	runs   []*run // one for each worker
+	closed bool   // workers go home
 
-	uncommitted int           // records that a commit would cover
+	finished    atomic.Int64  // records that were done since the last commit
+	uncommitted int           // those that a commit would cover, as far as the runs are settled
 	progress    chan struct{} // there is something to commit
 	enough      chan struct{} // there are CommitEvery of it
 	room        chan struct{} // a full partition has room again
@@ -202,13 +206,20 @@ func (c *Consumer) newSession(ctx context.Context) *session {
 	}
 	s.ctx, s.end = context.WithCancelCause(ctx)
 	s.toDo.L = &c.mu
+	for range c.cfg.Concurrency {
+		s.runs = append(s.runs, new(run))
+	}
 	return s
 }
+
+// fetchWait bounds, unless the user's options say otherwise, how long a fetch waits for records that there are none of.
+// A partition that is resumed, or comes, is not fetched before the fetch that is under way returns.
+const fetchWait = 500 * time.Millisecond
 
 // options are the user's, then what the consumer decides: the later one counts.
 func (s *session) options() []kgo.Opt {
 	cfg := s.cfg
-	return slices.Concat(s.opts, s.meter.Opts(), []kgo.Opt{
+	return slices.Concat([]kgo.Opt{kgo.FetchMaxWait(fetchWait)}, s.opts, s.meter.Opts(), []kgo.Opt{
 		kgo.ConsumerGroup(cfg.Group),
 		kgo.ConsumeTopics(cfg.Topics...),
 		kgo.ConsumeStartOffset(kgo.NewOffset().AtStart()),
@@ -255,8 +266,8 @@ func (s *session) run() error {
 	c.mu.Unlock()
 
 	var helpers sync.WaitGroup
-	for range s.cfg.Concurrency {
-		helpers.Go(s.work)
+	for _, r := range s.runs {
+		helpers.Go(func() { s.work(r) })
 	}
 	helpers.Go(s.commitRegularly)
 	s.poll()
@@ -338,39 +349,40 @@ func (s *session) accept(fetches kgo.Fetches) {
 	now := time.Now()
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.settleAll()
 	fetches.EachPartition(func(f kgo.FetchTopicPartition) {
 		p := s.owned[topicPartition{f.Topic, f.Partition}]
-		if p == nil || p.retired || len(f.Records) == 0 {
+		if p == nil || p.retired.Load() || len(f.Records) == 0 {
 			return
 		}
 		if p.tracker.open() == 0 {
 			p.headSince = now
 		}
-		for _, r := range f.Records {
-			p.tracker.add(r)
-		}
-		p.queue = append(p.queue, f.Records...)
+		p.queue = append(p.queue, &span{number: p.tracker.add(f.Records), records: f.Records})
 		p.full = p.full || p.tracker.open() >= s.cfg.Window
 		s.lineUp(p)
 	})
 }
 
-// patience is how long the poll loop waits for a full partition before it pauses its fetching and goes on without it.
-// Pausing throws away what the client has fetched ahead, so a partition that is only busy must not be paused; everybody
-// else waits along, so one that is held up must be.
+// patience is how often the poll loop looks whether a full partition gets on. One that is only busy is waited for:
+// pausing it throws away what the client has fetched ahead, and the fetch that brings it back waits for the one that is
+// under way for the others. One that is held up is paused, since everybody else waits along.
 const patience = 50 * time.Millisecond
 
 // awaitRoom returns when no partition that is fetched is full, and how many records the next poll may bring.
 func (s *session) awaitRoom() int {
-	timeUp := time.NewTimer(patience)
-	defer timeUp.Stop()
-	for waiting := true; waiting && s.crowded(); {
-		select {
-		case <-s.room:
-		case <-timeUp.C:
-			waiting = false
-		case <-s.ctx.Done():
-			waiting = false
+	if s.crowded() {
+		look := time.NewTicker(patience)
+		defer look.Stop()
+		for waiting := true; waiting; {
+			select {
+			case <-s.room:
+				waiting = s.crowded()
+			case <-look.C:
+				waiting = s.getsOn()
+			case <-s.ctx.Done():
+				waiting = false
+			}
 		}
 	}
 	s.mu.Lock()
@@ -391,12 +403,31 @@ func (s *session) awaitRoom() int {
 func (s *session) crowded() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.settleAll()
+	crowded := false
 	for _, p := range s.owned {
 		if p.full && !p.paused {
-			return true
+			crowded = true
+			p.lookedAt = p.tracker.first
 		}
 	}
-	return false
+	return crowded
+}
+
+// getsOn reports whether each full partition is done with so much since it was last looked at that it has room soon.
+func (s *session) getsOn() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.settleAll()
+	for _, p := range s.owned {
+		if p.full && !p.paused {
+			if p.tracker.first-p.lookedAt <= s.cfg.Window/8 {
+				return false
+			}
+			p.lookedAt = p.tracker.first
+		}
+	}
+	return true
 }
 
 // throttle pauses or resumes fetching of one partition. Others go on.
@@ -429,9 +460,9 @@ func (s *session) assigned(_ context.Context, client *kgo.Client, added map[stri
 	for topic, numbers := range added {
 		for _, number := range numbers {
 			tp := topicPartition{topic, number}
-			p := &partition{topicPartition: tp, tracker: newTracker(), committed: -1}
+			p := &partition{topicPartition: tp, tracker: newTracker(), waiting: map[int]*time.Timer{}, committed: -1}
 			p.ctx, p.cancel = context.WithCancelCause((&owner{
-				fenceKey: "owner of " + tp.String(), epoch: int64(generation), count: s.meter.Count,
+				fenceKey: "owner of " + tp.String() + " in " + s.cfg.Group, epoch: int64(generation), count: s.meter.Count,
 			}).in(s.base))
 			s.owned[tp] = p
 		}

@@ -37,7 +37,7 @@ type Inbox struct {
 	apply Apply
 
 	mu      sync.Mutex // for work in memory alone
-	working map[string]*flight
+	working map[string]flight
 }
 
 // A flight is an id that somebody works on.
@@ -48,7 +48,7 @@ func NewInbox(store Store, id func(*kgo.Record) (string, error), apply Apply) (*
 	if store == nil || id == nil || apply == nil {
 		return nil, errors.New("an inbox needs a store, an id and something to apply")
 	}
-	return &Inbox{store: store, id: id, apply: apply, working: map[string]*flight{}}, nil
+	return &Inbox{store: store, id: id, apply: apply, working: map[string]flight{}}, nil
 }
 
 // IDHeader takes the business id from a header. A record without that header, or with an empty one, is ErrNoID.
@@ -69,9 +69,9 @@ func IDHeader(name string) func(*kgo.Record) (string, error) {
 // worked on and the other waits for its end: a duplicate if that went well, worked on if it did not. An error, of Apply,
 // of its Write or of the Store, leaves no mark, so that the next delivery tries again.
 //
-// Under a Consumer, what is written is fenced: when a member has written for a record of a partition, no member that
-// owned the partition before it writes for one any more; that is ErrZombie. And the consumer's statistics count, under
-// Extra, "duplicates", "evicted" (ids that the store forgot) and "fenced".
+// Under a Consumer, what is written is fenced: when a member has written for a record of a partition, no member of its
+// group that owned the partition before it writes for one any more; that is ErrZombie. And the consumer's statistics
+// count, under Extra, "duplicates", "evicted" (ids that the store forgot) and "fenced".
 func (b *Inbox) Handle(ctx context.Context, r *kgo.Record) error {
 	id, err := b.id(r)
 	if err == nil && id == "" {
@@ -85,50 +85,69 @@ func (b *Inbox) Handle(ctx context.Context, r *kgo.Record) error {
 	}
 	defer b.land(id)
 
-	owner := ownerOf(ctx)
-	known := false
-	err = b.store.Update(ctx, func(tx Tx) (err error) {
-		known, err = tx.Marked(id)
-		return err
-	})
-	if err != nil {
-		return err
-	}
-	if known {
-		owner.count("duplicates", 1)
-		return nil
-	}
-	write, err := b.apply(ctx, r)
-	if err != nil {
-		return err
-	}
-
-	// What is worked out is kept, also if the partition is to be given up by now: it is still ours, or fenced.
-	evicted := 0
-	err = b.store.Update(context.WithoutCancel(ctx), func(tx Tx) (err error) {
-		// Asked again, in the transaction that writes: another process may have been here since.
-		if known, err = tx.Marked(id); err != nil || known {
-			return err
-		}
-		if err = owner.fence(tx); err != nil {
-			return err
-		}
-		if write != nil {
-			if err = write(tx); err != nil {
-				return err
-			}
-		}
-		evicted, err = tx.Mark(id)
-		return err
-	})
+	d := recycled.Get().(*delivery)
+	d.id, d.owner, d.write, d.known, d.evicted = id, ownerOf(ctx), nil, false, 0
+	err = b.once(ctx, r, d)
 	switch {
 	case errors.Is(err, ErrZombie):
-		owner.count("fenced", 1)
-	case err == nil && known:
-		owner.count("duplicates", 1)
-	case err == nil && evicted > 0:
-		owner.count("evicted", int64(evicted))
+		d.owner.count("fenced", 1)
+	case err == nil && d.known:
+		d.owner.count("duplicates", 1)
+	case err == nil && d.evicted > 0:
+		d.owner.count("evicted", int64(d.evicted))
 	}
+	recycled.Put(d)
+	return err
+}
+
+// once applies the message unless it is marked.
+func (b *Inbox) once(ctx context.Context, r *kgo.Record, d *delivery) (err error) {
+	if err = b.store.Update(ctx, d.look); err != nil || d.known {
+		return err
+	}
+	if d.write, err = b.apply(ctx, r); err != nil {
+		return err
+	}
+	// What is worked out is kept, also if the partition is to be given up by now: it is still ours, or fenced.
+	return b.store.Update(context.WithoutCancel(ctx), d.keep)
+}
+
+// A delivery is what its two transactions have to know. It is used again, and so are the functions: each would be made
+// anew for every record otherwise, with all that it refers to.
+type delivery struct {
+	id         string
+	owner      *owner
+	write      Write
+	known      bool
+	evicted    int
+	look, keep func(Tx) error
+}
+
+var recycled = sync.Pool{New: func() any {
+	d := new(delivery)
+	d.look, d.keep = d.isKnown, d.writeAndMark
+	return d
+}}
+
+func (d *delivery) isKnown(tx Tx) (err error) {
+	d.known, err = tx.Marked(d.id)
+	return err
+}
+
+func (d *delivery) writeAndMark(tx Tx) (err error) {
+	// Asked again, in the transaction that writes: another process may have been here since.
+	if d.known, err = tx.Marked(d.id); err != nil || d.known {
+		return err
+	}
+	if err = d.owner.fence(tx); err != nil {
+		return err
+	}
+	if d.write != nil {
+		if err = d.write(tx); err != nil {
+			return err
+		}
+	}
+	d.evicted, err = tx.Mark(d.id)
 	return err
 }
 
@@ -136,19 +155,19 @@ func (b *Inbox) Handle(ctx context.Context, r *kgo.Record) error {
 func (b *Inbox) takeOff(ctx context.Context, id string) error {
 	for {
 		b.mu.Lock()
-		f := b.working[id]
-		if f == nil {
-			b.working[id] = &flight{}
+		f, busy := b.working[id]
+		if !busy {
+			b.working[id] = flight{}
 			b.mu.Unlock()
 			return nil
 		}
 		if f.landed == nil {
 			f.landed = make(chan struct{})
+			b.working[id] = f
 		}
-		landed := f.landed
 		b.mu.Unlock()
 		select {
-		case <-landed:
+		case <-f.landed:
 		case <-ctx.Done():
 			return ctx.Err()
 		}
@@ -182,8 +201,10 @@ func ownerOf(ctx context.Context) *owner {
 	if o, ok := ctx.Value(ownerKey{}).(*owner); ok {
 		return o
 	}
-	return &owner{count: func(string, int64) {}}
+	return &nobody
 }
+
+var nobody = owner{count: func(string, int64) {}}
 
 // fence refuses the transaction if a later owner has written, and keeps earlier ones from writing from now on.
 func (o *owner) fence(tx Tx) error {

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -29,18 +31,32 @@ type partition struct {
 	cancel context.CancelCauseFunc
 
 	tracker   tracker
-	headSince time.Time     // since when the same record is the first that is not done with
-	queue     []*kgo.Record // received and not handed out yet
-	handed    int           // the number of the next one in the tracker
-	again     []attempt     // to be handed out again, now
+	headSince time.Time           // since when the same record is the first that is not done with
+	queue     []*span             // received and not handed out yet
+	again     []attempt           // to be handed out again, now
+	waiting   map[int]*time.Timer // until then, by number
 	committed int64
 
-	inLine  bool
-	full    bool          // the window is
-	paused  bool          // the client does not fetch it
-	busy    int           // calls of the handler that have not returned
-	retired bool          // nothing more is handed out
-	idle    chan struct{} // closed when a retired partition's last call returned
+	inLine   bool
+	full     bool          // the window is
+	paused   bool          // the client does not fetch it
+	lookedAt int           // where the tracker was when the poll loop looked at a full window
+	busy     int           // workers that have a record of it
+	retired  atomic.Bool   // nothing more is handed out; set under the lock
+	idle     chan struct{} // closed when a retired partition's last call returned
+}
+
+// A span is records that were received together. Workers take them one by one, in order, without the lock.
+type span struct {
+	number  int // the first one's in the tracker
+	records []*kgo.Record
+	taken   atomic.Int32 // how many, at least
+}
+
+// take takes the next record up and says which it is; there may be none.
+func (s *span) take() (n int, ok bool) {
+	n = int(s.taken.Add(1)) - 1
+	return n, n < len(s.records)
 }
 
 type attempt struct {
@@ -49,52 +65,81 @@ type attempt struct {
 	tries  int // that failed
 }
 
-// lineUp puts p in line if it has something to hand out.
+// A run is what a worker hands over before it takes the lock again. Each record is published as it is done, so that
+// whoever holds the lock can count it at once, although the worker may be busy with the next one for hours.
+type run struct {
+	p       *partition // nil: the worker has none
+	span    *span
+	begun   time.Time
+	current int // which of the span is in work, to the worker alone
+
+	finished [runLength]int32 // which are done
+	done     atomic.Int32     // how many, by the worker
+	ended    atomic.Int64     // how long after begun the latest was
+	settled  int              // how many are acknowledged, under the lock
+}
+
+// A run ends after so many records, or when it has lasted for so long: others may wait.
+const (
+	runLength = 128
+	runTime   = time.Millisecond
+)
+
+// begin begins a run with the next record of a span.
+func (r *run) begin(p *partition, records *span) (ok bool) {
+	if r.current, ok = records.take(); ok {
+		r.p, r.span, r.begun, r.settled = p, records, time.Now(), 0
+		r.done.Store(0)
+		p.busy++
+	}
+	return ok
+}
+
+// waits reports whether p has something to hand out.
+func (p *partition) waits() bool {
+	for len(p.queue) > 0 && int(p.queue[0].taken.Load()) >= len(p.queue[0].records) {
+		p.queue[0] = nil
+		p.queue = p.queue[1:]
+	}
+	return len(p.again)+len(p.queue) > 0
+}
+
+// lineUp puts p in line if it has something to hand out, and wakes a worker: each that comes wakes another one if there
+// is more.
 func (s *session) lineUp(p *partition) {
-	if p.inLine || p.retired || len(p.queue)+len(p.again) == 0 {
+	if p.inLine || p.retired.Load() || !p.waits() {
 		return
 	}
 	p.inLine = true
 	s.line = append(s.line, p)
-	if len(p.queue)+len(p.again) > 1 {
-		s.toDo.Broadcast()
-	} else {
-		s.toDo.Signal()
-	}
+	s.toDo.Signal()
 }
 
-// next takes a record out of the line: one of each partition in turn, so that none with a long queue keeps the others
-// waiting, and what comes again before what is new.
-func (s *session) next() (p *partition, a attempt) {
-	p = s.line[0]
+// next begins a run with what is first in the line: one partition after the other, so that none with a long queue keeps
+// the others waiting, and what comes again before what is new.
+func (s *session) next(r *run) (a attempt, ok bool) {
+	p := s.line[0]
 	if s.line[0] = nil; len(s.line) == 1 {
 		s.line = s.line[:0]
 	} else {
 		s.line = s.line[1:]
 	}
 	p.inLine = false
-	if p.retired {
-		return nil, a
-	}
-	if len(p.again) > 0 {
+	switch {
+	case p.retired.Load() || !p.waits():
+	case len(p.again) > 0:
 		a, p.again = p.again[0], p.again[1:]
-	} else {
-		a = attempt{number: p.handed, record: p.queue[0]}
-		p.handed++
-		p.queue[0] = nil
-		p.queue = p.queue[1:]
+		ok = r.begin(p, &span{number: a.number, records: []*kgo.Record{a.record}})
+	default:
+		ok = r.begin(p, p.queue[0])
 	}
-	if len(p.queue)+len(p.again) > 0 {
-		p.inLine = true
-		s.line = append(s.line, p)
-		s.toDo.Signal() // what came while p was in line has woken nobody
-	}
-	p.busy++
-	return p, a
+	s.lineUp(p)
+	return a, ok
 }
 
 // work hands records over. There are Concurrency workers, and any of them takes any record.
-func (s *session) work() {
+func (s *session) work(r *run) {
+	series := s.meter.Series()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for {
@@ -104,25 +149,24 @@ func (s *session) work() {
 		if s.closed {
 			return
 		}
-		p, a := s.next()
-		if p == nil {
+		a, ok := s.next(r)
+		if !ok {
 			continue
 		}
-		s.mu.Unlock()
-		if a.tries == 0 {
-			s.meter.Began(a.record)
-		} else {
-			s.meter.Retried(a.record)
+		if len(r.span.records) > 1 {
+			signal(s.progress) // soon; nobody will say so while the run lasts
 		}
-		err := call(p.ctx, s.cfg.Group, a.record, s.handle)
+		s.mu.Unlock()
+		err := s.handOver(r, a, series)
 		s.mu.Lock()
 
-		switch {
-		case err == nil:
-			s.ack(p, a)
-		case p.ctx.Err() == nil: // being told to stop is no failure
-			s.nack(p, a, err)
+		p := r.p
+		s.settleAll()
+		if err != nil && p.ctx.Err() == nil { // being told to stop is no failure
+			s.nack(p, attempt{r.span.number + r.current, r.span.records[r.current], a.tries}, err)
 		}
+		s.lineUp(p)
+		r.p, r.span = nil, nil
 		if p.busy--; p.busy == 0 && p.idle != nil {
 			close(p.idle)
 			p.idle = nil
@@ -130,16 +174,57 @@ func (s *session) work() {
 	}
 }
 
+// handOver gives the records of a run to the handler, one after the other, until its first error, or the run has lasted
+// for long enough.
+func (s *session) handOver(r *run, a attempt, series *meter.Series) error {
+	if a.tries > 0 {
+		s.meter.Retried(a.record)
+	}
+	series.Begin(r.span.records[r.current:])
+	defer series.End()
+	for n := 0; ; {
+		if err := call(r.p.ctx, s.cfg.Group, r.span.records[r.current], s.handle); err != nil {
+			return err
+		}
+		series.Done()
+		r.finished[n] = int32(r.current)
+		n++
+		lasted := time.Since(r.begun)
+		r.ended.Store(int64(lasted))
+		r.done.Store(int32(n))
+		if enough := s.finished.Add(1) == int64(s.cfg.CommitEvery); enough || n == runLength || lasted >= runTime || r.p.retired.Load() {
+			return nil
+		}
+		next, ok := r.span.take()
+		if !ok {
+			return nil
+		}
+		if next != r.current+1 { // others have taken what is in between
+			series.Begin(r.span.records[next:])
+		}
+		r.current = next
+	}
+}
+
+// settleAll acknowledges what the runs have done.
+func (s *session) settleAll() {
+	for _, r := range s.runs {
+		if r.p == nil {
+			continue
+		}
+		for done := int(r.done.Load()); r.settled < done; r.settled++ {
+			s.ack(r.p, r.span.number+int(r.finished[r.settled]), r.begun.Add(time.Duration(r.ended.Load())))
+		}
+	}
+}
+
 // ack takes note that a record is done with.
-func (s *session) ack(p *partition, a attempt) {
-	s.meter.Ended(a.record, meter.Processed)
-	n := p.tracker.done(a.number)
+func (s *session) ack(p *partition, number int, at time.Time) {
+	n := p.tracker.done(number)
 	if n == 0 {
 		return // something before it is not: it waits
 	}
-	if p.tracker.open() > 0 {
-		p.headSince = time.Now()
-	}
+	p.headSince = at
 	if p.full && p.tracker.open() <= s.cfg.Window/4 {
 		p.full = false
 		if p.paused {
@@ -170,12 +255,20 @@ func (s *session) nack(p *partition, a attempt, err error) {
 	if asked := (*nack)(nil); errors.As(err, &asked) {
 		after = asked.after
 	}
+	if a.tries == 0 { // once a record: a poison pill must not fill the log as well
+		slog.Warn("handler failed", "group", s.cfg.Group, "topic", p.topic, "partition", p.partition, "offset", a.record.Offset,
+			"error", meter.Redact(err.Error(), a.record), "again", after)
+	}
 	a.tries++
 	s.meter.Waiting(a.record, time.Now().Add(after))
-	time.AfterFunc(after, func() {
+	if p.retired.Load() {
+		return // it is somebody else's to handle
+	}
+	p.waiting[a.number] = time.AfterFunc(after, func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		if !p.retired {
+		delete(p.waiting, a.number)
+		if !p.retired.Load() {
 			p.again = append(p.again, a)
 			s.lineUp(p)
 		}
@@ -189,7 +282,7 @@ func (s *session) retire(owned []*partition, grace time.Duration, cause error) {
 	var busy []<-chan struct{}
 	s.mu.Lock()
 	for _, p := range owned {
-		p.retired = true
+		p.retired.Store(true)
 		if p.busy > 0 {
 			if p.idle == nil {
 				p.idle = make(chan struct{})
@@ -228,6 +321,9 @@ func (s *session) forget(owned []*partition) {
 		}
 		delete(s.owned, p.topicPartition)
 		p.cancel(errNotOwned)
+		for _, t := range p.waiting {
+			t.Stop() // it may be due in days, and holds on to all of this
+		}
 		p.full = false
 		s.throttle(p) // or the client would remember the pause when the partition comes back
 		gone[p.topic] = append(gone[p.topic], p.partition)
@@ -251,6 +347,9 @@ func (s *session) commitRegularly() {
 		case <-s.ctx.Done():
 		}
 		interval.Stop()
+		if s.running() {
+			signal(s.progress)
+		}
 		for s.ctx.Err() == nil {
 			ctx, cancel := context.WithTimeout(s.base, s.commitTimeout())
 			err := s.commit(ctx, s.all())
@@ -263,6 +362,13 @@ func (s *session) commitRegularly() {
 }
 
 const commitAgain = time.Second
+
+// running reports whether a run is under way that does not say when it gets on.
+func (s *session) running() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.ContainsFunc(s.runs, func(r *run) bool { return r.p != nil && len(r.span.records) > 1 })
+}
 
 // commitFinally commits what is done on retired partitions: the last chance to, so it is tried until time is up.
 func (s *session) commitFinally(owned []*partition) {
@@ -330,7 +436,9 @@ func (s *session) commit(ctx context.Context, owned []*partition) error {
 func (s *session) due(owned []*partition) map[string]map[int32]kgo.EpochOffset {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.settleAll()
 	s.uncommitted = 0
+	s.finished.Store(0)
 	due := map[string]map[int32]kgo.EpochOffset{}
 	for _, p := range owned {
 		if s.owned[p.topicPartition] != p || p.tracker.prefix.Offset <= p.committed {
@@ -386,10 +494,13 @@ type entry struct {
 
 func newTracker() tracker { return tracker{prefix: kgo.EpochOffset{Epoch: -1, Offset: -1}} }
 
-// add takes a record in and returns its number.
-func (t *tracker) add(r *kgo.Record) int {
-	t.entries = append(t.entries, entry{r.Offset, r.LeaderEpoch, false})
-	return t.first + len(t.entries) - 1
+// add takes records in and returns the number of the first.
+func (t *tracker) add(records []*kgo.Record) int {
+	number := t.first + len(t.entries)
+	for _, r := range records {
+		t.entries = append(t.entries, entry{r.Offset, r.LeaderEpoch, false})
+	}
+	return number
 }
 
 // done takes note that a record is done with, and returns by how many records the prefix grows.

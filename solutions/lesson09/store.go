@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"maps"
 	"slices"
 	"strings"
@@ -38,6 +39,7 @@ type Tx interface {
 	Mark(id string) (evicted int, err error)
 	// Get returns a copy of what is kept under a key; nil if nothing is.
 	Get(key string) ([]byte, error)
+	// Put keeps a copy of value: the caller may go on to change his.
 	Put(key string, value []byte) error
 	// Keys are the keys that begin with prefix, in order.
 	Keys(prefix string) ([]string, error)
@@ -50,10 +52,20 @@ type MemoryStore struct {
 
 	mu     sync.Mutex // held while f runs, which does not wait
 	closed bool
-	marks  map[string]time.Time
-	order  []string // of marks, oldest first
-	gone   int      // how many of order are evicted
+	epoch  time.Time    // times are kept as durations since
+	order  []memoryMark // of marks, oldest first
+	gone   int          // how many of order are evicted
+	first  int          // the number of order's first; they count on for ever
+	seed   maphash.Seed
+	marks  map[uint64]int // hash of an id to its number: no strings that a look-up, or the collector, would have to follow
+	others map[string]int // ids whose hash another one has
 	values map[string][]byte
+	tx     memoryTx // the one there is at a time
+}
+
+type memoryMark struct {
+	id string
+	at int64
 }
 
 // NewMemoryStore makes an empty store. It returns an error if limits are not positive.
@@ -61,7 +73,7 @@ func NewMemoryStore(limits Deduplication) (*MemoryStore, error) {
 	if err := limits.validate(); err != nil {
 		return nil, err
 	}
-	return &MemoryStore{limits: limits, marks: map[string]time.Time{}, values: map[string][]byte{}}, nil
+	return &MemoryStore{limits: limits, epoch: time.Now(), seed: maphash.MakeSeed(), marks: map[uint64]int{}, others: map[string]int{}, values: map[string][]byte{}}, nil
 }
 
 func (d Deduplication) validate() error {
@@ -83,24 +95,56 @@ func (s *MemoryStore) Update(ctx context.Context, f func(Tx) error) error {
 	if s.closed {
 		return errClosed
 	}
-	tx := memoryTx{s: s, now: time.Now()}
-	if err := f(&tx); err != nil {
+	tx := &s.tx
+	*tx = memoryTx{s: s}
+	if err := f(tx); err != nil {
 		return err
 	}
-	for _, id := range s.order[s.gone : s.gone+tx.evicted] {
-		delete(s.marks, id)
+	for range tx.evicted {
+		s.forget()
 	}
-	s.gone += tx.evicted
 	for _, id := range tx.marks { // after the evictions: an id whose time was over may be marked anew
-		s.marks[id] = tx.now
-		s.order = append(s.order, id)
-	}
-	if s.gone > 1024 && s.gone > len(s.order)/2 {
-		s.order = append(s.order[:0], s.order[s.gone:]...)
-		s.gone = 0
+		s.remember(id, tx.now)
 	}
 	maps.Copy(s.values, tx.values)
 	return nil
+}
+
+// number returns the number of an id's mark, or -1.
+func (s *MemoryStore) number(id string) int {
+	if n, ok := s.marks[maphash.String(s.seed, id)]; ok && s.order[n-s.first].id == id {
+		return n
+	}
+	if n, ok := s.others[id]; ok {
+		return n
+	}
+	return -1
+}
+
+func (s *MemoryStore) remember(id string, at int64) {
+	hash, n := maphash.String(s.seed, id), s.first+len(s.order)
+	if _, taken := s.marks[hash]; taken {
+		s.others[id] = n
+	} else {
+		s.marks[hash] = n
+	}
+	s.order = append(s.order, memoryMark{id, at})
+}
+
+// forget forgets the oldest id.
+func (s *MemoryStore) forget() {
+	id := s.order[s.gone].id
+	if hash := maphash.String(s.seed, id); s.marks[hash] == s.first+s.gone {
+		delete(s.marks, hash)
+	} else {
+		delete(s.others, id)
+	}
+	s.order[s.gone] = memoryMark{}
+	if s.gone++; s.gone > 1024 && s.gone > len(s.order)/2 {
+		s.order = slices.Delete(s.order, 0, s.gone)
+		s.first += s.gone
+		s.gone = 0
+	}
 }
 
 // Close implements [Store].
@@ -114,16 +158,30 @@ func (s *MemoryStore) Close() error {
 // memoryTx holds back what is written until it is known to be kept.
 type memoryTx struct {
 	s       *MemoryStore
-	now     time.Time
+	now     int64 // 0: nobody has asked yet
 	marks   []string
 	evicted int
 	values  map[string][]byte
 	one     [1]string
 }
 
+// clock is when the transaction is, in terms of the store's epoch.
+func (tx *memoryTx) clock() int64 {
+	if tx.now == 0 {
+		tx.now = 1 + int64(time.Since(tx.s.epoch))
+	}
+	return tx.now
+}
+
+func (tx *memoryTx) expired(at int64) bool { return tx.clock()-at >= int64(tx.s.limits.TTL) }
+
 func (tx *memoryTx) Marked(id string) (bool, error) {
-	at, ok := tx.s.marks[id]
-	return ok && tx.now.Sub(at) < tx.s.limits.TTL || slices.Contains(tx.marks, id), nil
+	s := tx.s
+	if slices.Contains(tx.marks, id) {
+		return true, nil
+	}
+	n := s.number(id)
+	return n >= s.first+s.gone+tx.evicted && !tx.expired(s.order[n-s.first].at), nil
 }
 
 func (tx *memoryTx) Mark(id string) (evicted int, err error) {
@@ -134,11 +192,11 @@ func (tx *memoryTx) Mark(id string) (evicted int, err error) {
 		tx.marks = tx.one[:0]
 	}
 	tx.marks = append(tx.marks, id)
+	tx.clock()
 	s := tx.s
 	for s.gone+tx.evicted < len(s.order) {
-		oldest := s.order[s.gone+tx.evicted]
 		kept := len(s.order) - s.gone - tx.evicted + len(tx.marks)
-		if kept <= s.limits.MaxEntries && tx.now.Sub(s.marks[oldest]) < s.limits.TTL {
+		if kept <= s.limits.MaxEntries && !tx.expired(s.order[s.gone+tx.evicted].at) {
 			break
 		}
 		tx.evicted++
@@ -279,7 +337,7 @@ func (tx *boltTx) Get(key string) ([]byte, error) {
 
 func (tx *boltTx) Put(key string, value []byte) error {
 	tx.wrote = true
-	return tx.values.Put([]byte(key), value)
+	return tx.values.Put([]byte(key), bytes.Clone(value)) // which bbolt reads when it commits
 }
 
 func (tx *boltTx) Keys(prefix string) (keys []string, err error) {
