@@ -552,6 +552,10 @@ func (l *lane) read(ctx context.Context, client *kgo.Client, from, end int64) {
 		for _, r := range records {
 			l.hold(r, r.Offset)
 		}
+		if err := fetches.Err(); err != nil {
+			slog.Warn("fetch failed", "topic", l.topic, "partition", l.number, "error", err)
+			sleep(ctx.Done(), 250*time.Millisecond) // the client asks again at once, as long as the error stands
+		}
 		if len(records) == 0 {
 			continue
 		}
