@@ -14,6 +14,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -225,7 +226,7 @@ func TestEveryLessonThatCanBeServedRuns(t *testing.T) {
 			c.until("records are processed", func() bool { return c.stats().Totals.Processed >= 20 })
 
 			if runtime.GOOS != "windows" { // there a process cannot be asked to stop, but from its own terminal
-				require.NoError(t, c.cmd.Process.Signal(os.Interrupt))
+				require.NoError(t, c.cmd.Process.Signal(syscall.SIGTERM)) // as an orchestrator does; the test above presses Ctrl-C
 				c.exits(0)
 				c.gone()
 			}

@@ -8,6 +8,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -153,5 +155,50 @@ func TestALearnerGoesThroughFiveStepsOfLesson07WithWatchAlone(t *testing.T) {
 		if err := os.WriteFile(*record, []byte(screens.String()), 0o644); err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+// A screen reader, and a terminal that cannot be redrawn, get lines: by a flag, by what the reader's owner has set, and by what
+// the terminal says of itself. Nothing moves the cursor, and q ends it.
+func TestLinesAreHadInEachWayInATerminal(t *testing.T) {
+	root, say := aSmallCourse(t)
+	say("one")
+	for name, c := range map[string]struct {
+		env  string
+		args []string
+	}{
+		"the flag": {"X=", []string{"watch", "07", "--plain"}}, "ACCESSIBLE": {"ACCESSIBLE=1", []string{"watch", "07"}}, "a dumb terminal": {"TERM=dumb", []string{"watch", "07"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			screen := ptytest.New(t, 80, 24)
+			cmd := screen.Start(root, append(slices.Clone(ttyEnv), c.env), "kata", c.args...)
+			screen.Shows(`keys, each with Enter: n next`)
+			screen.Shows(`lesson07 step 2 is red: REORDERED \(1 of 2 steps green`)
+			screen.Press("n\n")
+			screen.Shows(`What is judged:`)
+			screen.Press("q\n")
+			if err := cmd.Wait(); err != nil {
+				t.Error(err)
+			}
+			if strings.Contains(screen.Raw(), "\x1b") {
+				t.Errorf("there are escape sequences: %q", screen.Raw())
+			}
+		})
+	}
+}
+
+// Colour is for who wants it: the words are there without.
+func TestWatchHasNoColourWhereItIsNotWanted(t *testing.T) {
+	root, _ := aSmallCourse(t)
+	screen := ptytest.New(t, 80, 24)
+	cmd := screen.Start(root, append(slices.Clone(ttyEnv), "NO_COLOR=1"), "kata", "watch")
+	screen.Shows(`white x\.`)
+	screen.Shows(`RED LOST  step 1: It begins`)
+	screen.Press("q")
+	if err := cmd.Wait(); err != nil {
+		t.Error(err)
+	}
+	if m := regexp.MustCompile(`\x1b\[[0-9;]*3[0-9](;[0-9;]*)?m`).FindString(screen.Raw()); m != "" {
+		t.Errorf("there is colour: %q", m)
 	}
 }

@@ -10,6 +10,8 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -19,7 +21,10 @@ import (
 	"strings"
 	"time"
 
+	"github.com/kafka-katas/kafka-katas/internal/desk"
+	"github.com/kafka-katas/kafka-katas/internal/lesson"
 	"github.com/kafka-katas/kafka-katas/internal/verdict"
+	"github.com/kafka-katas/kafka-katas/internal/watch"
 )
 
 const floorTest = `package floor
@@ -59,9 +64,9 @@ func TestNothing(t *testing.T) { harness.Run(t, func(*harness.World) {}) }
 
 func main() {
 	runs := flag.Int("runs", 11, "counted runs of each command, after one that warms the caches")
-	lesson := flag.String("lesson", "lesson07", "the kata")
+	name := flag.String("lesson", "lesson07", "the kata")
 	flag.Parse()
-	if err := measure(*lesson, *runs); err != nil {
+	if err := measure(*name, *runs); err != nil {
 		fmt.Fprintln(os.Stderr, "edittoverdict:", err)
 		os.Exit(1)
 	}
@@ -75,9 +80,44 @@ type command struct {
 	red  bool            // it ends with exit code 1
 	took []time.Duration // on the clock
 	cpu  []time.Duration // of all processes together: holds still when others use the machine too
+
+	verdict func() error // waits for it, where something runs already that is told of the edit
 }
 
-func measure(lesson string, runs int) error {
+// watching is a session of kata watch that goes on beside the commands, until end.
+func watching(course, name string) (c *command, end func(), err error) {
+	root, err := filepath.Abs(course)
+	if err != nil {
+		return nil, nil, err
+	}
+	l, err := lesson.Find(root, name)
+	if err != nil {
+		return nil, nil, err
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	events, _ := (&watch.Session{Desk: desk.New(root), Lesson: l, By: "watch"}).Start(ctx)
+	c = &command{name: "the kata's first red, by watch", dir: l.Dir(), verdict: func() error {
+		for e := range events {
+			switch {
+			case e.Err != nil:
+				return e.Err
+			case e.Verdict != nil && e.Verdict.Colour == verdict.Red:
+				return nil
+			case e.Verdict != nil:
+				return fmt.Errorf("watch says that it is %s\n%s", e.Verdict.Colour, e.Verdict.Build)
+			}
+		}
+		return errors.New("watch has ended")
+	}}
+	end = func() {
+		stop()
+		for range events { // until nothing runs any more
+		}
+	}
+	return c, end, c.verdict() // it begins with a run
+}
+
+func measure(name string, runs int) error {
 	if runs < 1 {
 		return fmt.Errorf("-runs %d: give at least 1", runs)
 	}
@@ -99,7 +139,7 @@ func measure(lesson string, runs int) error {
 	if err := os.WriteFile(filepath.Join(story, "story_test.go"), []byte(emptyStory), 0o644); err != nil {
 		return err
 	}
-	if err := os.CopyFS(kata, os.DirFS(filepath.Join("katas", lesson))); err != nil {
+	if err := os.CopyFS(kata, os.DirFS(filepath.Join("katas", name))); err != nil {
 		return fmt.Errorf("run this at the root of a clone: %w", err)
 	}
 	commands := []*command{
@@ -109,6 +149,16 @@ func measure(lesson string, runs int) error {
 		{name: "the kata's first red, with the tag", dir: kata, args: []string{"-tags", "synctests"}, red: true},
 		{name: "the kata's first red, plain go test", dir: kata, red: true},
 	}
+	course := filepath.Join(work, "course")
+	if err := os.CopyFS(filepath.Join(course, "katas", name), os.DirFS(filepath.Join("katas", name))); err != nil {
+		return err
+	}
+	watched, end, err := watching(course, name)
+	if err != nil {
+		return err
+	}
+	defer end()
+	commands = append(commands, watched)
 	for i := range runs + 1 {
 		for _, c := range commands {
 			took, cpu, err := c.run(i)
@@ -139,6 +189,11 @@ func (c *command) run(i int) (took, cpu time.Duration, err error) {
 	edit := fmt.Sprintf("package %s\n\nvar edited = %d + %d\n\nfunc init() { edited++ }\n", pkg, time.Now().UnixNano(), i)
 	if err := os.WriteFile(filepath.Join(c.dir, "edit.go"), []byte(edit), 0o644); err != nil {
 		return 0, 0, err
+	}
+	if c.verdict != nil {
+		begin := time.Now()
+		err := c.verdict()
+		return time.Since(begin), 0, err
 	}
 	cmd := exec.Command("go", append(append([]string{"test"}, c.args...), "./"+filepath.ToSlash(c.dir))...)
 	begin := time.Now()
