@@ -42,7 +42,8 @@ func Deadline(d time.Duration) Option { return func(o *options) { o.deadline = d
 
 // Watchdog is how long a story may last in real time when its own time is virtual, 10 seconds by default.
 // Virtual time stops when a goroutine waits for something that is not in the story: a mutex held across a sleep,
-// a real socket, a busy loop. The verdict then names it.
+// a real socket, a busy loop. The verdict then names it. On a machine that is busy with other things a story that
+// moves is given as much computing as it would have had, and at most six times as long.
 //
 //go:noinline
 func Watchdog(d time.Duration) Option { return func(o *options) { o.watchdog = d } }

@@ -64,6 +64,19 @@ func Stuck(a, b []Goroutine) bool {
 	return held
 }
 
+// Moves tells whether the newest bubble gets on, however slowly: a goroutine of it runs or may run, or is not where it
+// was in the earlier dump.
+func Moves(a, b []Goroutine) bool {
+	before := byID(a)
+	for _, g := range newest(b) {
+		old, ok := before[g.ID]
+		if !ok || running(g) || old.State != g.State || !slices.Equal(old.Frames, g.Frames) {
+			return true
+		}
+	}
+	return false
+}
+
 type stall struct {
 	before map[int]Goroutine
 	gs     []Goroutine // of the bubble

@@ -27,6 +27,9 @@ const (
 // has not been stopped within the limit, at the limit; or earlier, when nothing in the newest bubble can go on by itself. It must be
 // called outside the bubble. mine tells the learner's files.
 //
+// A story that moves on a machine which is busy with other things is not held to the clock: the limit then counts the
+// processor time that this process gets, and the clock only at six times the limit.
+//
 // A program that grows beyond all bounds is not left to a callback, since the memory may not last for it: a supervised
 // process ends with the diagnosis, and the parent reports it for the tests that run.
 //
@@ -41,7 +44,7 @@ func Watch(limit time.Duration, mine func(file string) bool, onStall func(stacks
 }
 
 func watch(limit time.Duration, mine func(string) bool, onStall func(stacks.Diagnosis), done <-chan struct{}) {
-	begin := time.Now()
+	begin, used := time.Now(), processorTime()
 	limit -= gap
 	tick := time.NewTicker(sample)
 	defer tick.Stop()
@@ -68,7 +71,7 @@ func watch(limit time.Duration, mine func(string) bool, onStall func(stacks.Diag
 		if grown(mine, onStall) { // which slows everything down, the looking too
 			return
 		}
-		if stacks.Stuck(a, b) || time.Since(begin) >= limit {
+		if stacks.Stuck(a, b) || spent(limit, time.Since(begin), processorTime()-used, stacks.Moves(a, b)) {
 			select {
 			case <-done:
 			default:
@@ -77,10 +80,24 @@ func watch(limit time.Duration, mine func(string) bool, onStall func(stacks.Diag
 			return
 		}
 		look = time.Now().Add(probe)
-		if end := begin.Add(limit); look.After(end) {
+		if end := begin.Add(limit); look.After(end) && time.Now().Before(end) {
 			look = end
 		}
 	}
+}
+
+const (
+	share    = 0.6 // of a processor: a process that computes without end and gets less of one is starved by others
+	patience = 6   // limits, for a starved one
+)
+
+// spent tells whether a story has had its time: the limit, or, as long as it moves and others have the processors, as
+// much computing as the limit would have given it.
+func spent(limit, elapsed, computed time.Duration, moves bool) bool {
+	if elapsed < limit {
+		return false
+	}
+	return !moves || elapsed >= patience*limit || computed >= time.Duration(share*float64(limit))
 }
 
 // grown ends the process, or failing that calls back, if it has outgrown its limits.

@@ -1,0 +1,51 @@
+package supervise
+
+import (
+	"testing"
+	"time"
+
+	"github.com/kafka-katas/kafka-katas/harness/internal/stacks"
+)
+
+func TestSpent_CountsComputingWhileOthersHaveTheProcessors(t *testing.T) {
+	const limit = 10 * time.Second
+	for _, c := range []struct {
+		name              string
+		elapsed, computed time.Duration
+		moves, want       bool
+	}{
+		{"before the limit", limit - 1, limit, true, false},
+		{"a busy loop on a processor of its own", limit, limit, true, true},
+		{"a busy loop that shares a processor evenly", limit, limit / 2, true, false},
+		{"the same, given what it needs", limit * 6 / 5, limit * 6 / 10, true, true},
+		{"a story that is starved", limit, limit / 20, true, false},
+		{"a story that is starved without end", 6 * limit, limit / 20, true, true},
+		{"a story that waits for the operating system", limit, 0, false, true},
+	} {
+		if got := spent(limit, c.elapsed, c.computed, c.moves); got != c.want {
+			t.Errorf("%s: %v, want %v", c.name, got, c.want)
+		}
+	}
+}
+
+func TestWatch_WaitsForAStoryThatMovesWithLittleProcessorTime(t *testing.T) {
+	called := make(chan stacks.Diagnosis, 1)
+	stop := Watch(600*time.Millisecond, func(string) bool { return true }, func(d stacks.Diagnosis) { called <- d })
+	defer stop()
+	for end := time.Now().Add(1500 * time.Millisecond); time.Now().Before(end); {
+		select {
+		case d := <-called:
+			t.Fatalf("given up after the clock alone: %v", d)
+		case <-time.After(time.Millisecond):
+		}
+	}
+}
+
+func TestProcessorTime_GrowsWithWork(t *testing.T) {
+	before := processorTime()
+	for end := time.Now().Add(5 * time.Second); processorTime() == before; {
+		if time.Now().After(end) {
+			t.Fatal("five seconds of computing are no processor time")
+		}
+	}
+}
