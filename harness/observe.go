@@ -108,13 +108,13 @@ func (o *observer) Reply(f *wire.Frame, resp kmsg.Response) wire.Verdict {
 			}
 		}
 	}
-	if p.w.paced.Load() && Request(f.Key) == Fetch {
+	if p.w.paced.Load() && (Request(f.Key) == Fetch || Request(f.Key) == Produce) {
 		return wire.Delay(pace, pass)
 	}
 	return pass
 }
 
-// pace is how long a fetch takes where it must take time.
+// pace is how long a fetch or a produce takes where it must take time.
 const pace = 5 * time.Millisecond
 
 // membership is what a process's own requests and the coordinator's replies say of its place in a group.

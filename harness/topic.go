@@ -123,8 +123,8 @@ func (t *Topic) AddPartitions(n int32) {
 	t.w.journal.add(Event{Kind: Disturbed, Topic: t.Name, Text: fmt.Sprintf("%s has %d partitions now", t.name, n)})
 }
 
-// Drop deletes the topic. From then on a fetch takes some story time: for a while kgo asks again for what is gone, and at
-// once, so that on a network without any delay time would never pass.
+// Drop deletes the topic. From then on fetches and produces take some story time: for a while kgo asks again for what is
+// gone, and at once, so that on a network without any delay time would never pass.
 func (t *Topic) Drop() {
 	t.w.paced.Store(true)
 	responses, err := t.w.admin().DeleteTopics(t.w.ctx, t.Name)
@@ -152,8 +152,10 @@ func (t *Topic) Leader(partition int32) int32 {
 	return -1
 }
 
-// MoveLeader moves a partition's leader to another broker.
+// MoveLeader moves a partition's leader to another broker. From then on fetches and produces take some story time, as
+// after [Topic.Drop].
 func (t *Topic) MoveLeader(partition int32) {
+	t.w.paced.Store(true)
 	t.w.arrange(t.w.backend.moveLeader(t.w.ctx, t.Name, partition))
 	t.w.journal.add(Event{Kind: Disturbed, Topic: t.Name, Partition: partition, Text: fmt.Sprintf("the leader of %s/%d moved", t.name, partition)})
 }

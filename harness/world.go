@@ -46,7 +46,7 @@ type World struct {
 	schedule  *Schedule
 	points    []lifePoint
 	down      bool        // the whole cluster is out of reach
-	paced     atomic.Bool // fetches take time
+	paced     atomic.Bool // fetches and produces take time
 
 	revivals chan *Process // crashed, and due to begin another life
 

@@ -359,7 +359,7 @@ func TestStep16_ACoordinatorThatMovesLosesNoCommit(t *testing.T) {
 			w.Note("trouble: %s", trouble.name)
 			orders, validation := w.Topic("orders", 2), w.Group("validation")
 			orders.Fill(20)
-			a := start(w, "a", config(validation, orders, func(c *Config) { c.CommitInterval = 5 * time.Second }), takes(100*time.Millisecond))
+			a := start(w, "a", config(validation, orders, func(c *Config) { c.CommitInterval = 5 * time.Second }), takes(100*time.Millisecond), often)
 			w.Until(a.Busy(2)) // and done with everything when it first commits: no later record helps a commit that failed
 
 			if trouble.fault == nil {
