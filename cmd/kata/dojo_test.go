@@ -147,3 +147,18 @@ func TestAPairPlaysPingPongAndTCR(t *testing.T) {
 		}
 	}
 }
+
+// A turn ends to be seen and to be heard, and z gives another one.
+func TestATurnThatIsOverIsSeenAndHeard(t *testing.T) {
+	root, _ := aSmallCourse(t)
+	screen := ptytest.New(t, 80, 24)
+	cmd := screen.Start(root, ttyEnv, "kata", "dojo", "--names", "Ada,Bob", "--turn", "1s")
+	screen.Shows(`TURN OVER: press x to rotate  Ada drives, Bob navigates`)
+	screen.Rings()
+	screen.Press("z")
+	screen.Shows(`the turn begins anew`)
+	screen.Press("q")
+	if err := cmd.Wait(); err != nil {
+		t.Error(err)
+	}
+}

@@ -108,6 +108,19 @@ func (s *Screen) Shows(pattern string) string {
 	}
 }
 
+// command is what a program tells the terminal itself, such as its title: it may end in a bell that does not ring.
+var command = regexp.MustCompile(`\x1b\][^\a\x1b]*(\a|\x1b\\)`)
+
+// Rings waits until the bell has rung.
+func (s *Screen) Rings() {
+	s.t.Helper()
+	for limit := time.Now().Add(patience); !strings.Contains(command.ReplaceAllString(s.Raw(), ""), "\a"); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(limit) {
+			s.t.Fatal("the bell has not rung")
+		}
+	}
+}
+
 // Press types keys.
 func (s *Screen) Press(keys string) {
 	s.t.Helper()
