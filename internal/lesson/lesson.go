@@ -118,6 +118,9 @@ func Find(root, asked string) (*Lesson, error) {
 	}
 	name := Name(asked)
 	if !slices.Contains(all, name) {
+		if _, err := os.Stat(filepath.Join(root, "solutions", name)); err == nil {
+			return nil, fmt.Errorf("the folder katas/%s is gone: git checkout -- katas/%s brings it back as it was committed last", name, name)
+		}
 		if len(all) == 0 {
 			return nil, fmt.Errorf("no lesson is called %q: %w in katas/ here", asked, ErrNone)
 		}

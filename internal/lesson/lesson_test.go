@@ -109,6 +109,10 @@ func TestALessonIsFoundByEachOfItsNames(t *testing.T) {
 	if _, err := Find(root, "seven"); err == nil || !strings.Contains(err.Error(), "there is lesson07, lesson08") {
 		t.Errorf("seven: %v", err)
 	}
+	os.MkdirAll(filepath.Join(root, "solutions", "lesson09"), 0o755)
+	if _, err := Find(root, "9"); err == nil || !strings.Contains(err.Error(), "katas/lesson09 is gone: git checkout") {
+		t.Errorf("a lesson that was deleted: %v", err)
+	}
 	if all, err := All(root); err != nil || len(all) != 2 {
 		t.Errorf("all: %v, %v", all, err)
 	}
