@@ -116,6 +116,7 @@ Exit codes: 0 all is well, 1 something is red, 2 a wrong call or environment.`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
+	cobra.EnableCommandSorting = false // they stand in the order in which they are needed
 	root.AddGroup(&cobra.Group{ID: "learn", Title: "Learn:"}, &cobra.Group{ID: "course", Title: "The course itself:"})
 	for _, c := range []*cobra.Command{
 		newList(), newNext(), newTest(), newWatch(), newHint(), newExplain(), newDebrief(), newDiff(), newReport(), newReplay(), newReset(), newDoctor(),

@@ -33,6 +33,10 @@ func (d *Desk) List(w io.Writer, steps bool, asked string) error {
 		}
 		all, steps = []*lesson.Lesson{one}, true
 	}
+	width := 0
+	for _, l := range all {
+		width = max(width, len([]rune(l.Title)))
+	}
 	out := &printer{w: w}
 	for _, l := range all {
 		mark := " "
@@ -40,7 +44,7 @@ func (d *Desk) List(w io.Writer, steps bool, asked string) error {
 			mark = ">"
 		}
 		green, of := GreenSteps(l, p)
-		out.f("%s %s  %-46s %2d/%-2d", mark, l.Short(), cmp.Or(l.Title, "(no README yet)"), green, of)
+		out.f("%s %s  %-*s  %2d/%-2d", mark, l.Short(), width, cmp.Or(l.Title, "(no README yet)"), green, of)
 		for _, belt := range l.Belts() {
 			out.f("  %s %s", strings.ToLower(belt), Bar(l, belt, p))
 		}
