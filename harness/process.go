@@ -38,6 +38,7 @@ type Process struct {
 	cancel context.CancelFunc
 	gone   context.Context // ends when the process can have no effect any more
 	vanish context.CancelFunc
+	begun  time.Duration // when it was started
 	done   chan struct{} // closed when Run has returned
 
 	mu        sync.Mutex
@@ -69,7 +70,8 @@ type Process struct {
 }
 
 // Start builds a program and runs it in the background. build is called in the story's goroutine; an error from it, or
-// from Run before anybody asked the process to stop, ends the story as red.
+// from Run before anybody asked the process to stop, ends the story as red. In virtual time Kafka can be reached
+// an instant later, so that faults and crash points that are set at once miss nothing.
 func (w *World) Start(name string, build func(p *Process) (Runner, error)) *Process {
 	p := &Process{
 		Name: name, w: w, build: build, done: make(chan struct{}),
@@ -84,6 +86,7 @@ func (w *World) Start(name string, build func(p *Process) (Runner, error)) *Proc
 	}
 	w.processes = append(w.processes, p)
 	w.mu.Unlock()
+	p.begun = w.Now()
 	w.journal.add(Event{Kind: Started, Process: name})
 	runner, err := p.construct()
 	if err == nil && isNil(runner) {
