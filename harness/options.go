@@ -19,6 +19,7 @@ type options struct {
 	lasts    time.Duration
 	cluster  []kfake.Opt
 	tls      *tls.Config
+	login    []kgo.Opt // everybody's, on a real cluster that asks for one
 	admin    []kgo.Opt
 	fakeOnly string
 	red      string

@@ -373,16 +373,17 @@ func (p *Process) Heal() {
 	close(healed)
 }
 
-// Options are what the program must give kgo.NewClient: where the cluster is, and this process's own dialer.
+// Options are what the program must give kgo.NewClient: where the cluster is, and this process's own dialer; on a real
+// cluster also the user of the environment.
 func (p *Process) Options() []kgo.Opt {
-	return []kgo.Opt{
+	return append([]kgo.Opt{
 		kgo.SeedBrokers(p.w.backend.seeds()...),
 		kgo.Dialer(p.DialKafka),
 		kgo.ClientID(p.Name),
 		kgo.DisableClientMetrics(),
 		kgo.WithDecompressor(wire.Decompressor()), // kgo's own zstd decoder does not survive a synctest bubble
 		kgo.WithHooks((*clients)(p)),
-	}
+	}, p.w.o.login...)
 }
 
 // Requests is how many requests of that kind the process has sent.

@@ -16,6 +16,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 	"github.com/twmb/franz-go/pkg/kversion"
+
+	"github.com/kafka-katas/kafka-katas/internal/login"
 )
 
 // realSlack is how much later than promised something may be seen on a real cluster: a network, a disk and a
@@ -28,6 +30,7 @@ const realHaste = 250 * time.Millisecond
 // real is a running cluster, named by KAFKA_BROKERS.
 type real struct {
 	brokers []string
+	login   login.Login
 	dialer  net.Dialer
 	client  *kgo.Client
 	admin   *kadm.Client
@@ -46,8 +49,12 @@ func newReal(brokers []string, logf func(string, ...any)) (*real, error) {
 }
 
 func connect(brokers []string) (*real, error) {
-	client, err := kgo.NewClient(kgo.SeedBrokers(brokers...), kgo.DisableClientMetrics(), kgo.ClientID("story"),
-		kgo.MetadataMinAge(10*time.Millisecond)) // kadm answers from metadata of up to that age
+	login, err := login.FromEnv()
+	if err != nil {
+		return nil, err
+	}
+	client, err := kgo.NewClient(append(login.Opts(), kgo.SeedBrokers(brokers...), kgo.DisableClientMetrics(), kgo.ClientID("story"),
+		kgo.MetadataMinAge(10*time.Millisecond))...) // kadm answers from metadata of up to that age
 	if err != nil {
 		return nil, err
 	}
@@ -57,7 +64,7 @@ func connect(brokers []string) (*real, error) {
 		client.Close()
 		return nil, err
 	}
-	return &real{brokers: brokers, client: client, admin: kadm.NewClient(client)}, nil
+	return &real{brokers: brokers, login: login, client: client, admin: kadm.NewClient(client)}, nil
 }
 
 // version is what the cluster says that it is, and its size.
@@ -167,7 +174,7 @@ func (r *real) moveLeader(ctx context.Context, topic string, partition int32) er
 		return fmt.Errorf("there is no partition %s/%d", topic, partition)
 	}
 	if len(p.Replicas) < 2 {
-		return fmt.Errorf("%s/%d has one replica: a leader can only move where there are more", topic, partition)
+		return errNotReal{"it moves a leader or coordinator, and there the partition has one replica"}
 	}
 	i := slices.Index(p.Replicas, p.Leader)
 	replicas := append(slices.Clone(p.Replicas[i+1:]), p.Replicas[:i+1]...)

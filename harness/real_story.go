@@ -32,6 +32,10 @@ func (s *spec) playReal(o options, brokers []string, story func(*World), schedul
 		return outcome{err: fmt.Errorf("no Kafka at KAFKA_BROKERS=%s: %w", strings.Join(brokers, ","), err)}
 	}
 	s.t.Attr("cluster", backend.version())
+	if o.tls == nil {
+		o.tls = backend.login.TLS
+	}
+	o.login = backend.login.SASL
 	w := newWorld(s.t, o, backend)
 	w.schedule, w.mine = schedule, s.mine
 	w.play(story)

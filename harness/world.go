@@ -340,10 +340,10 @@ func (w *World) killAll() {
 func (w *World) Client(opts ...kgo.Opt) *kgo.Client { return w.client(opts...) }
 
 func (w *World) client(opts ...kgo.Opt) *kgo.Client {
-	c, err := kgo.NewClient(append(append([]kgo.Opt{
+	c, err := kgo.NewClient(slices.Concat([]kgo.Opt{
 		kgo.SeedBrokers(w.backend.seeds()...), kgo.Dialer(w.dial), kgo.DisableClientMetrics(), kgo.ClientID("story"),
 		kgo.WithDecompressor(wire.Decompressor()),
-	}, w.o.admin...), opts...)...)
+	}, w.o.login, w.o.admin, opts)...)
 	w.arrange(err)
 	return c
 }

@@ -13,6 +13,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/kafka-katas/kafka-katas/internal/login"
 )
 
 // patience is how long a cluster has for an answer before a service is started on it.
@@ -21,6 +23,7 @@ const patience = 10 * time.Second
 // kafka is the cluster that a service runs on.
 type kafka struct {
 	brokers []string
+	login   []kgo.Opt
 	own     *kfake.Cluster // nil: KAFKA_BROKERS
 	client  *kgo.Client    // for topics and traffic
 }
@@ -39,6 +42,12 @@ func openKafka(ctx context.Context) (*kafka, error) {
 			return nil, fmt.Errorf("a Kafka of its own: %w", err)
 		}
 		k.own, k.brokers = own, own.ListenAddrs()
+	} else {
+		l, err := login.FromEnv()
+		if err != nil {
+			return nil, err
+		}
+		k.login = l.Opts()
 	}
 	client, err := kgo.NewClient(append(k.opts(), kgo.ClientID("traffic"), kgo.RecordDeliveryTimeout(patience))...)
 	if err != nil {
@@ -56,7 +65,7 @@ func openKafka(ctx context.Context) (*kafka, error) {
 }
 
 func (k *kafka) opts() []kgo.Opt {
-	return []kgo.Opt{kgo.SeedBrokers(k.brokers...), kgo.DisableClientMetrics()}
+	return append([]kgo.Opt{kgo.SeedBrokers(k.brokers...), kgo.DisableClientMetrics()}, k.login...)
 }
 
 // create makes those of the topics that are missing. What is there stays as it is; no name is no topic.
