@@ -56,9 +56,10 @@ solutions-check: ## prove that the course itself is right: the five laws
 	@mkdir -p .katas
 	go tool kata check $(JUDGED) --markdown .katas/laws.md
 
-broker-check: ## tell the solutions' specs on a real Kafka: make broker-check BROKERS=localhost:9092
-	@mkdir -p .katas
-	go tool kata check $(JUDGED) --brokers "$(BROKERS)" $(if $(BELT),--belt $(BELT)) --markdown .katas/real.md
+REAL = go tool kata check $(JUDGED) --brokers "$(BROKERS)" $(if $(BELT),--belt $(BELT)) --table solutions/REAL_KAFKA.md
+
+broker-check: ## tell solutions and mistakes on a real Kafka: make broker-check BROKERS=localhost:9092
+	$(REAL); specs=$$?; $(REAL) --mistakes && exit $$specs
 
 bench: ## measure the solutions and the harness; with KAFKA_BROKERS=... also virtual against real time
 	go test $(TAGS) -run '^$$' -bench . -benchmem $(TIDY)

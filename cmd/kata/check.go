@@ -30,6 +30,10 @@ type checkFlags struct {
 	brokers string
 	belt    string
 	side    int
+	limit   time.Duration
+	within  time.Duration
+	wrong   bool
+	table   string
 }
 
 func newCheck() *cobra.Command {
@@ -46,14 +50,17 @@ func newCheck() *cobra.Command {
   5 surface   stub and solution export the same; every step has a README section and a hint
 
 With --brokers it tells the solutions' specs on that cluster instead, in real time, and compares. Everything has
-names of its own there and is removed afterwards. A story longer than KATA_REAL_LIMIT (5m) is left out.
+names of its own there and is removed afterwards. A story longer than --limit is left out. With --mistakes it tells
+the mistakes instead, each the shortest story that is said to catch it: the cluster agrees if 85% of those that are told
+are caught in the same word.
 
 Exit codes: 0 every law holds, 1 a law is broken, 2 a wrong call or environment.`,
 		Example: `  go tool kata check                                        every lesson, every law
   go tool kata check 07 --law 4,5                           the quick ones, while writing
   go tool kata check 07 --mistake commits_before_handling   one mistake, with all that its specs print
   go tool kata check --keep --law 3                         leave the overlay, and show the go command
-  go tool kata check 07 --brokers localhost:9092            the same specs on a real Kafka`,
+  go tool kata check 07 --brokers localhost:9092            the same specs on a real Kafka
+  go tool kata check --brokers localhost:9092 --within 10m  what there is time for, the shortest stories first`,
 		RunE: func(cmd *cobra.Command, lessons []string) error { return f.run(cmd, lessons) },
 	}
 	flags := cmd.Flags()
@@ -70,6 +77,10 @@ Exit codes: 0 every law holds, 1 a law is broken, 2 a wrong call or environment.
 	flags.StringVar(&f.brokers, "brokers", "", "tell the solutions' specs on this cluster: host:port,...")
 	flags.StringVar(&f.belt, "belt", "", "with --brokers: the specs of this belt alone")
 	flags.IntVar(&f.side, "side", 16, "with --brokers: how many stories are told side by side")
+	flags.DurationVar(&f.limit, "limit", 5*time.Minute, "with --brokers: leave longer stories out (also KATA_REAL_LIMIT)")
+	flags.DurationVar(&f.within, "within", 0, "with --brokers: begin nothing that would not be at its end by then, the shortest first")
+	flags.BoolVar(&f.wrong, "mistakes", false, "with --brokers: tell the mistakes")
+	flags.StringVar(&f.table, "table", "", "with --brokers: keep what runs have told in this Markdown file (and .json beside it)")
 	cmd.MarkFlagsMutuallyExclusive("law", "mistake", "brokers")
 	return cmd
 }
@@ -77,6 +88,11 @@ Exit codes: 0 every law holds, 1 a law is broken, 2 a wrong call or environment.
 func (f *checkFlags) run(cmd *cobra.Command, lessons []string) error {
 	if f.brokers != "" {
 		return f.onReal(cmd, lessons)
+	}
+	for _, name := range []string{"belt", "side", "limit", "within", "mistakes", "table"} {
+		if cmd.Flags().Changed(name) {
+			return fmt.Errorf("--%s goes with --brokers", name)
+		}
 	}
 	options := judge.Options{
 		Mistake: f.mistake, Repeat: f.repeat, NoRace: !f.race, Shuffle: f.shuffle, Timeout: f.timeout, Explore: f.explore,

@@ -22,8 +22,8 @@ func (f *checkFlags) onReal(cmd *cobra.Command, lessons []string) error {
 	if err != nil {
 		return err
 	}
-	options := judge.RealOptions{Brokers: f.brokers, Side: f.side, Log: cmd.ErrOrStderr()}
-	if text := os.Getenv("KATA_REAL_LIMIT"); text != "" {
+	options := judge.RealOptions{Brokers: f.brokers, Side: f.side, Limit: f.limit, Within: f.within, Wrong: f.wrong, Log: cmd.ErrOrStderr()}
+	if text := os.Getenv("KATA_REAL_LIMIT"); text != "" && !cmd.Flags().Changed("limit") {
 		if options.Limit, err = time.ParseDuration(text); err != nil {
 			return fmt.Errorf("KATA_REAL_LIMIT: %w", err)
 		}
@@ -36,6 +36,11 @@ func (f *checkFlags) onReal(cmd *cobra.Command, lessons []string) error {
 	report, err := course.OnReal(cmd.Context(), options)
 	if err != nil {
 		return err
+	}
+	if f.table != "" {
+		if err := judge.TableAt(f.table).Add(root, report); err != nil {
+			return err
+		}
 	}
 	if f.markdown != "" {
 		file, err := os.Create(f.markdown)
@@ -52,7 +57,7 @@ func (f *checkFlags) onReal(cmd *cobra.Command, lessons []string) error {
 	} else {
 		report.Print(cmd.OutOrStdout())
 	}
-	if err == nil && report.Count(judge.Differs) > 0 {
+	if err == nil && !report.Holds() {
 		return errBroken
 	}
 	return err

@@ -24,7 +24,9 @@ type RealOptions struct {
 	Brokers string                             // host:port,...
 	Side    int                                // how many stories are told side by side: they mostly wait; 0 means 16
 	Limit   time.Duration                      // a story that is longer in virtual time is left out; 0 means 5 minutes
+	Within  time.Duration                      // what cannot be at its end by then is not begun, the shortest first; 0 for no such limit
 	Keep    func(lesson string, step int) bool // which specs; nil for all
+	Wrong   bool                               // the mistakes in place of the solutions, each with a spec that is said to catch it
 	Log     io.Writer                          // a line for each spec as it ends; nil for none
 }
 
@@ -41,7 +43,7 @@ func (c *Course) OnReal(ctx context.Context, o RealOptions) (*RealReport, error)
 		return nil, err
 	}
 	defer os.RemoveAll(work)
-	r := &realRun{Course: c, RealOptions: o, ctx: ctx, work: work, report: &RealReport{Limit: o.Limit.String(), Side: o.Side, Client: c.required("github.com/twmb/franz-go"), Specs: []*RealSpec{}}}
+	r := &realRun{Course: c, RealOptions: o, ctx: ctx, work: work, began: time.Now(), report: c.newRealReport(o)}
 	if err := r.reach(); err != nil {
 		return nil, err
 	}
@@ -54,7 +56,11 @@ func (c *Course) OnReal(ctx context.Context, o RealOptions) (*RealReport, error)
 	if err := r.tellVirtually(); err != nil {
 		return nil, err
 	}
-	if err := r.tellReally(); err != nil {
+	tell := r.tellReally
+	if o.Wrong {
+		tell = r.tellWrong
+	}
+	if err := tell(); err != nil {
 		return nil, err
 	}
 	return r.report, ctx.Err()
@@ -67,9 +73,27 @@ type realRun struct {
 	work      string
 	test2json string
 	report    *RealReport
+	began     time.Time
 
 	mu   sync.Mutex
 	done int
+	all  int
+}
+
+// tooLate says whether a story of that length would not be at its end in the time that the run has.
+func (r *realRun) tooLate(lasts time.Duration) bool {
+	return r.Within > 0 && time.Since(r.began)+lasts+5*time.Second > r.Within
+}
+
+// left is why a story is not told, "" if it is.
+func (r *realRun) left(lasts time.Duration) string {
+	switch {
+	case lasts > r.Limit:
+		return fmt.Sprintf("the story lasts %v, longer than %v", lasts.Round(time.Second), r.Limit)
+	case r.tooLate(lasts):
+		return notTold
+	}
+	return ""
 }
 
 // reach sees whether anybody is there, before each spec says that nobody is. What it is, the specs find out.
@@ -123,7 +147,7 @@ func (r *realRun) tellVirtually() error {
 		if len(specs) == 0 {
 			continue
 		}
-		p, err := r.run(l, 10*time.Minute, nil, specs...)
+		p, err := r.run(findProgram(r.work, l.Name), l.solution(), l.Name, 10*time.Minute, nil, names(specs)...)
 		if err != nil {
 			return err
 		}
@@ -138,21 +162,28 @@ func (r *realRun) tellVirtually() error {
 	return nil
 }
 
-// tellReally tells the specs on the cluster, the longest first, so that none of them is waited for alone.
+// tellReally tells the specs on the cluster, the longest first, so that none of them is waited for alone; the shortest
+// first if there may not be time for all.
 func (r *realRun) tellReally() error {
 	began := time.Now()
 	order := slices.Clone(r.report.Specs)
-	slices.SortStableFunc(order, func(a, b *RealSpec) int { return cmp.Compare(b.lasts, a.lasts) })
+	r.all = len(order)
+	slices.SortStableFunc(order, func(a, b *RealSpec) int {
+		if r.Within > 0 {
+			a, b = b, a
+		}
+		return cmp.Compare(b.lasts, a.lasts)
+	})
 	g, ctx := errgroup.WithContext(r.ctx)
 	g.SetLimit(r.Side)
 	for _, s := range order {
-		if s.lasts > r.Limit {
-			s.Verdict, s.Why = Skipped, fmt.Sprintf("the story lasts %v, longer than %v", s.lasts.Round(time.Second), r.Limit)
-			r.said(s, "")
-			continue
-		}
 		if ctx.Err() != nil {
 			break
+		}
+		if s.lasts > r.Limit { // it needs no place among those that run
+			s.Verdict, s.Why = Skipped, r.left(s.lasts)
+			r.said(s, "")
+			continue
 		}
 		g.Go(func() error { return r.tell(s) })
 	}
@@ -165,9 +196,14 @@ func (r *realRun) tellReally() error {
 
 // tell tells one spec on the cluster.
 func (r *realRun) tell(s *RealSpec) error {
+	if why := r.left(s.lasts); why != "" {
+		s.Verdict, s.Why = Skipped, why
+		r.said(s, "")
+		return nil
+	}
 	began := time.Now()
 	limit := 2*r.Limit + time.Minute // of real time: what is longer in virtual time was left out, and a busy machine is no verdict
-	p, err := r.run(s.lesson, limit+time.Minute, []string{"KAFKA_BROKERS=" + r.Brokers, "KATA_REAL_LIMIT=" + limit.String()}, s)
+	p, err := r.run(findProgram(r.work, s.lesson.Name), s.lesson.solution(), s.lesson.Name, limit+time.Minute, r.onCluster(limit), s.Spec)
 	if err != nil {
 		return err
 	}
@@ -187,15 +223,23 @@ func (r *realRun) tell(s *RealSpec) error {
 	return nil
 }
 
-// run runs specs of one lesson in one process.
-func (r *realRun) run(l *Lesson, limit time.Duration, env []string, specs ...*RealSpec) (*packageRun, error) {
-	var names []string
+func names(specs []*RealSpec) (out []string) {
 	for _, s := range specs {
-		names = append(names, s.Spec)
+		out = append(out, s.Spec)
 	}
-	cmd := exec.CommandContext(r.ctx, findProgram(r.work, l.Name), "-test.run=^("+strings.Join(names, "|")+")$",
+	return out
+}
+
+// onCluster is the environment of a program whose stories are told on the cluster, and may last so long.
+func (r *realRun) onCluster(limit time.Duration) []string {
+	return []string{"KAFKA_BROKERS=" + r.Brokers, "KATA_REAL_LIMIT=" + limit.String()}
+}
+
+// run runs specs in one process of a test program, which has a name.
+func (r *realRun) run(program, dir, name string, limit time.Duration, env []string, specs ...string) (*packageRun, error) {
+	cmd := exec.CommandContext(r.ctx, program, "-test.run=^("+strings.Join(specs, "|")+")$",
 		"-test.v=test2json", "-test.paniconexit0", "-test.timeout="+limit.String())
-	cmd.Dir, cmd.Env = l.solution(), append(environment(), env...)
+	cmd.Dir, cmd.Env = dir, append(environment(), env...)
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) } // it removes what it made on the cluster
 	cmd.WaitDelay = time.Minute
 	var said, lines bytes.Buffer
@@ -208,7 +252,7 @@ func (r *realRun) run(l *Lesson, limit time.Duration, env []string, specs ...*Re
 	if err != nil && !errors.As(err, &exit) {
 		return nil, err
 	}
-	convert := exec.CommandContext(r.ctx, r.test2json, "-p", l.Name)
+	convert := exec.CommandContext(r.ctx, r.test2json, "-p", name)
 	convert.Stdin, convert.Stdout = &said, &lines
 	if err := convert.Run(); err != nil {
 		return nil, fmt.Errorf("test2json: %w", err)
@@ -217,18 +261,26 @@ func (r *realRun) run(l *Lesson, limit time.Duration, env []string, specs ...*Re
 	if err := t.read(&lines); err != nil {
 		return nil, err
 	}
-	return t.of(l.Name), nil
+	return t.of(name), nil
 }
 
 // said shows that a spec has its verdict, and notes what cluster it was told on.
 func (r *realRun) said(s *RealSpec, cluster string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	got := s.Verdict
+	switch s.Verdict {
+	case Differs:
+		got += ", " + s.Real
+	case Skipped:
+		got += ": " + s.Why
+	}
+	r.progress(s.Seconds, s.Lesson+" "+s.Spec, got, cluster)
+}
+
+// progress shows that something has its verdict. The lock is held.
+func (r *realRun) progress(seconds float64, what, got, cluster string) {
 	r.done++
 	r.report.Cluster = cmp.Or(r.report.Cluster, cluster)
-	got := s.Verdict
-	if s.Verdict == Differs {
-		got += ", " + s.Real
-	}
-	fmt.Fprintf(r.Log, "%3d/%d  %6.1fs  %s %s  %s\n", r.done, len(r.report.Specs), s.Seconds, s.Lesson, s.Spec, got)
+	fmt.Fprintf(r.Log, "%3d/%d  %6.1fs  %s  %s\n", r.done, r.all, seconds, what, got)
 }

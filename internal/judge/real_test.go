@@ -1,6 +1,10 @@
 package judge
 
 import (
+	"net"
+	"os"
+	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -30,32 +34,95 @@ func TestARealRunIsRead(t *testing.T) {
 	require.Equal(t, "not told on a real cluster: it stops a broker", skipReason(b.output))
 }
 
-// The table tells same, differs and skipped apart, with reasons.
-func TestARealReportIsATable(t *testing.T) {
-	report := &RealReport{Cluster: "Kafka v4.3 (3 brokers)", Client: "v1.22.2", Limit: "5m0s", Side: 2, Seconds: 61.4, FakeSeconds: 0.5, Specs: []*RealSpec{
-		{Lesson: "lesson07", Spec: "TestStep01_A", Verdict: Same, Fake: "green", Real: "green", Lasts: 45, Seconds: 46.2},
-		{Lesson: "lesson07", Spec: "TestStep02_B", Verdict: Differs, Fake: "green", Real: "red: LOST", Why: "LOST: a|b", Seconds: 3},
-		{Lesson: "lesson08", Spec: "TestStep01_C", Verdict: Skipped, Fake: "green", Why: "the story lasts 24h0m0s, longer than 5m0s", Lasts: 86400},
-	}}
-	var out strings.Builder
+// onReal opens the course of real.txtar and tells it somewhere.
+func onReal(t *testing.T, root string, o RealOptions) *RealReport {
+	t.Helper()
+	somebody, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer somebody.Close()
+	o.Brokers = somebody.Addr().String()
+	c, err := Open(root)
+	require.NoError(t, err)
+	r, err := c.OnReal(t.Context(), o)
+	require.NoError(t, err)
+	return r
+}
 
-	report.Markdown(&out)
+// Each spec and each mistake has its verdict with the reason, and the table is kept over runs: what was told stays, by
+// whatever run, until it is told again.
+func TestTheSolutionsAndMistakesOnAClusterAreATable(t *testing.T) {
+	root := t.TempDir()
+	write(t, root, parse(t, "testdata/real.txtar").Files)
+	table := TableAt(filepath.Join(root, "solutions", "REAL.md"))
+	var log strings.Builder
 
-	require.Equal(t, `## The same specifications on a real cluster
+	short := onReal(t, root, RealOptions{Limit: time.Second, Log: &log})
+	require.Equal(t, "the story lasts 2s, longer than 1s", short.Specs[1].Why)
+	require.NoError(t, table.Add(root, short))
+	specs := onReal(t, root, RealOptions{Keep: func(_ string, step int) bool { return step > 1 }, Log: &log})
+	require.False(t, specs.Holds())
+	require.NoError(t, table.Add(root, specs))
+	wrong := onReal(t, root, RealOptions{Wrong: true, Log: &log})
+	require.False(t, wrong.Holds(), "half of those told is not enough")
+	require.NoError(t, table.Add(root, wrong))
 
-3 specs on Kafka v4.3 (3 brokers): 1 same, 1 differ, 1 skipped; 61s side by side, 0.5s in virtual time. franz-go v1.22.2; stories longer than 5m0s are left out; 2 side by side.
+	require.Contains(t, log.String(), "lesson01 TestStep02_OnTheClusterItIsLost  differs, red: LOST\n")
+	require.Contains(t, log.String(), "lesson01/caught  red: LOST\n")
+	text, err := os.ReadFile(table.Markdown)
+	require.NoError(t, err)
+	seconds := regexp.MustCompile(`\d+\.\ds|\d+s|ratio \d+|\| \d\.\d \| ( \||LOST)|go1[^ ]*\.`)
+	got := seconds.ReplaceAllStringFunc(string(text), func(s string) string { return regexp.MustCompile(`[\d.]+`).ReplaceAllString(s, "N") })
+	require.Equal(t, `<!-- Written by `+"`go tool kata check --brokers ... --table`"+`. -->
 
-### lesson07
+## The same specifications on a real cluster
+
+5 specs on Kafka v4.3 (brokers: 3): 2 same, 1 differ, 2 skipped; Ns side by side, Ns in virtual time (ratio N).
+
+3 mistakes on Kafka v4.3 (brokers: 3): 1 caught in the same word, 1 not, 1 skipped; Ns side by side (50% of those told).
+
+franz-go , kfake , goN Stories longer than 5mNs are left out; 16 side by side; from 3 runs.
+
+Only the fake can do what these need:
+
+- lesson01 03 ItNeedsTheFake: it stops a broker
+
+### lesson01
 
 | spec | real against fake | story | seconds | |
 |---|---|--:|--:|---|
-| 01 A | same | 45.0 | 46.2 |  |
-| 02 B | **differs**: red: LOST | 0.0 | 3.0 | LOST: a\|b |
+| 01 TheSameOnBoth | same | 1.0 | N |  |
+| 02 OnTheClusterItIsLost | **differs**: red: LOST | 2.0 | N | LOST: it was not 42. **Why:** the fake is wrong. |
+| 03 ItNeedsTheFake | skipped | N |  | not told on a real cluster: it stops a broker |
+| 04 ItIsLong | skipped | 3600.0 |  | the story lasts 1h0mNs, longer than 5mNs |
+| 05 OnlyTheFakeSees | same | 5.0 | N |  |
 
-### lesson08
+### Mistakes of lesson01
 
-| spec | real against fake | story | seconds | |
-|---|---|--:|--:|---|
-| 01 C | skipped | 86400.0 |  | the story lasts 24h0m0s, longer than 5m0s |
-`, out.String())
+| mistake | real against fake | should be | spec | seconds | |
+|---|---|---|---|--:|---|
+| caught | same | LOST | 01 TheSameOnBoth | N |  |
+| gets_away | **differs**: green | LOST | 05 OnlyTheFakeSees | N |  |
+| long | skipped |  |  |  | the story that catches it lasts 1h0mNs, longer than 5mNs |
+`, got)
+
+	// Other versions begin a new table.
+	other := *short
+	other.Cluster = "Kafka v5.0 (brokers: 3)"
+	require.NoError(t, table.Add(root, &other))
+	text, err = os.ReadFile(table.Markdown)
+	require.NoError(t, err)
+	require.NotContains(t, string(text), "v4.3")
+	require.NotContains(t, string(text), "Mistakes of")
+}
+
+// What there is no time for is not begun, and says so.
+func TestARunOnAClusterKeepsItsTime(t *testing.T) {
+	root := t.TempDir()
+	write(t, root, parse(t, "testdata/real.txtar").Files)
+
+	r := onReal(t, root, RealOptions{Within: time.Millisecond})
+
+	require.Equal(t, len(r.Specs), r.Count(Skipped))
+	require.Equal(t, notTold, r.Specs[0].Why)
+	require.EqualError(t, TableAt(filepath.Join(root, "t.md")).Add(root, r), "no story was told on the cluster, so the table stays as it was")
 }
