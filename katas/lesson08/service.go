@@ -46,8 +46,8 @@ func New(cfg Config, handle Handler, opts ...kgo.Opt) (*Service, error) {
 			ResolveBelow: cfg.Alert.ResolveBelow, ResolveAfter: cfg.Alert.ResolveAfter,
 		}},
 	})
-	// TODO: refuse what cannot work, then return s. Run makes the client: its options are the user's, s.meter.Opts(), and
-	// what cfg decides.
+	// TODO: refuse what cannot work (kgo.ValidateOpts tells without a client), then return s. Run makes the client: its
+	// options are the user's, s.meter.Opts(), and what cfg decides, the later ones win.
 	return s, errors.New("lesson08: New is not written yet")
 }
 

@@ -65,7 +65,7 @@ func TestStep06_HeadersThatCameWithAPaymentSayNothing(t *testing.T) {
 	harness.Run(t, func(w *harness.World) {
 		shop := open(w, 1)
 		copied := with(with(with(with(payment("p-1"), HeaderOriginTopic, "refunds"), HeaderOriginOffset, "77"), HeaderAttempts, "99"), HeaderDue, "2030-01-01T00:00:00Z")
-		shop.payments.Produce(copied)
+		shop.payments.Produce(with(copied, HeaderReceipt, "0@0"))
 
 		shop.start("a", shop.config(func(c *Config) { c.Retry.Attempts = 2 }), fails("p-1", always, ErrUnavailable))
 
@@ -73,8 +73,23 @@ func TestStep06_HeadersThatCameWithAPaymentSayNothing(t *testing.T) {
 		w.Within(10*time.Second, shop.drained())
 		w.Claim(harness.Times("attempts at p-1", w.Attempts("p-1"), first, first+time.Second), shop.letterSays(map[string]string{
 			HeaderOriginTopic: shop.payments.Name, HeaderOriginOffset: "0", HeaderAttempts: "2",
-		}))
+		}), shop.noReceipts())
 	})
+}
+
+// noReceipts claims that no letter is taken for the receipt of a redrive.
+//
+//go:noinline
+func (s *shop) noReceipts() harness.Claim {
+	return func(*harness.World) error {
+		for _, r := range s.dead.Records() {
+			if of, n := headerOf(r, HeaderReceipt); n > 0 {
+				return harness.Broke[harness.Lost]("a redrive would take this letter for a receipt, and never send it, nor the one that it names",
+					"the dead letter of %s still has %s: %s, which came with the payment", r.Key, HeaderReceipt, of)
+			}
+		}
+		return nil
+	}
 }
 
 // letterSays claims what the one dead letter has in its headers, each of them once.

@@ -44,7 +44,7 @@ type Retry struct {
 	Base      time.Duration `doc:"The wait after the first failed attempt."`
 	Factor    float64       `doc:"Each wait is this many times the one before; at least 1."`
 	Cap       time.Duration `doc:"No wait is longer."`
-	Jitter    float64       `doc:"The part of each wait that is left to chance, from 0 to 1: a wait d lasts from d*(1-jitter) to d."`
+	Jitter    float64       `doc:"The part of each wait that is left to chance, from 0 to 1: a wait d lasts from d*(1-jitter) to d; modes blocking and ordered."`
 	Seed      uint64        `doc:"Makes chance repeatable; 0 draws another sequence in each process, as production should."`
 	Retryable []string      `doc:"Error classes that are tried again; empty for all that are not fatal."`
 	Fatal     []string      `doc:"Error classes that are never tried again."`
@@ -149,7 +149,8 @@ func (c Config) attempts() int {
 }
 
 // Validate reports everything that is wrong with c, joined into one error, so that an operator corrects a file once.
-// Each problem names the field as config.yaml has it ("retry.factor"), its value and what would be allowed.
+// Each problem names the field as config.yaml has it ("retry.factor"), its value and what would be allowed; where two
+// fields contradict each other it names both.
 //
 // Group, every topic and DeadLetterTopic are named; DeadLetterTopic is none of Topics. Attempts, counts, Base, Cap and
 // timeouts are positive; Factor is at least 1, Cap at least Base, Jitter from 0 to 1; no class is empty, or both retryable

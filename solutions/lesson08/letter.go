@@ -30,7 +30,7 @@ const (
 	HeaderAttempts        = "x-attempts"      // failed attempts so far, at all members together
 	HeaderFirstFailed     = "x-first-failed"  // when the first attempt failed, or the record expired without one
 	HeaderDue             = "x-due"           // in a retry or parking topic: not to be tried before
-	HeaderOmitted         = "x-omitted"       // what a dead letter left out because it would have been too large
+	HeaderOmitted         = "x-omitted"       // "value,headers" on a dead letter that left them out, because it would have been too large
 	HeaderRedrives        = "x-redrives"      // how often the record was redriven
 	HeaderReceipt         = "x-receipt"       // Redrive's own note: which dead letter, as partition@offset, it redrove
 )
@@ -39,7 +39,7 @@ const (
 // the next failure.
 var ours = []string{
 	HeaderOriginTopic, HeaderOriginPartition, HeaderOriginOffset, HeaderOriginTimestamp, HeaderOriginGroup, HeaderErrorClass, HeaderErrorMessage,
-	HeaderAttempts, HeaderFirstFailed, HeaderDue, HeaderOmitted,
+	HeaderAttempts, HeaderFirstFailed, HeaderDue, HeaderOmitted, HeaderReceipt,
 }
 
 // trip is where a record comes from and what has become of it.
@@ -332,8 +332,9 @@ func redrive(ctx context.Context, client *kgo.Client, letters []*kgo.Record) err
 }
 
 // RedriveCommand is Redrive for a command line: -class, -topic, -key, -limit, -dry-run. It prints one line of what it
-// did. An unknown flag, or an argument beside the flags, is an error, and then nothing is redriven; flag.ErrHelp after
-// -help.
+// did, in words of its own: Selected, and behind it each count of [Redriven] that is not 0, as decimal numbers in the
+// order of its fields. An unknown flag, or an argument beside the flags, is an error, and then nothing is redriven;
+// flag.ErrHelp after -help.
 func RedriveCommand(ctx context.Context, cfg Config, args []string, out io.Writer, opts ...kgo.Opt) error {
 	flags := flag.NewFlagSet("redrive", flag.ContinueOnError)
 	flags.SetOutput(out)
