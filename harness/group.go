@@ -25,6 +25,10 @@ func (w *World) Group(name string) *Group {
 	return &Group{w: w, name: name, Name: w.backend.unique(name), base: map[TopicPartition]int64{}}
 }
 
+// TransactionalID is the name of a transactional producer on the cluster. On a real one it is unique: a producer of
+// another story by that name would fence it.
+func (w *World) TransactionalID(name string) string { return w.backend.unique(name) }
+
 // String is the name that the story gave.
 func (g *Group) String() string { return g.name }
 

@@ -101,7 +101,7 @@ func TestStep08_WhatWasAbortedIsNotHandled(t *testing.T) {
 // inTransaction writes transfers as one transaction, which it commits or aborts.
 func inTransaction(w *harness.World, topic *harness.Topic, end kgo.TransactionEndTry, keys ...string) {
 	w.Helper()
-	client := w.Client(kgo.TransactionalID("sender"), kgo.RecordPartitioner(kgo.ManualPartitioner()))
+	client := w.Client(kgo.TransactionalID(w.TransactionalID("sender")), kgo.RecordPartitioner(kgo.ManualPartitioner()))
 	defer client.Close()
 	err := client.BeginTransaction()
 	for _, key := range keys {

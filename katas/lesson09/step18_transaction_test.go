@@ -29,7 +29,7 @@ func posting(w *harness.World, name string, cfg Config, ledger *harness.Topic, w
 		}
 		handle = p.Handler(handle)
 		if cfg.TransactionalID == "" {
-			cfg.TransactionalID = name
+			cfg.TransactionalID = w.TransactionalID(name)
 		}
 		c, err := NewProcessor(cfg, func(ctx context.Context, r *kgo.Record) ([]*kgo.Record, error) {
 			if err := handle(ctx, r); err != nil {
@@ -231,7 +231,7 @@ func TestStep20_AnOlderTwinIsFencedAndStops(t *testing.T) {
 	harness.Run(t, func(w *harness.World) {
 		transfers, ledger, bank := w.Topic("transfers", 2), w.Topic("ledger", 1), w.Group("bank")
 		transfers.Fill(4)
-		same := func(c *Config) { c.TransactionalID = "poster-1" }
+		same := func(c *Config) { c.TransactionalID = w.TransactionalID("poster-1") }
 		a := poster(w, "a", config(bank, transfers, same), ledger, takes(5*time.Second))
 		a.MayEnd()
 		w.Until(a.Busy(1))
