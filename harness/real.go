@@ -117,7 +117,10 @@ func (r *real) settle() { time.Sleep(20 * time.Millisecond) }
 func (r *real) unique(name string) string { return name + r.mark }
 
 func (r *real) createTopic(ctx context.Context, name string, partitions int32, configs map[string]string) error {
-	set := map[string]*string{}
+	// A story's records bear times of its own, such as an event's of years ago, and Kafka deletes what looks that old at its
+	// next look, every five minutes. Retention is no story's business unless it says so.
+	forever := "-1"
+	set := map[string]*string{"retention.ms": &forever}
 	for k, v := range configs {
 		set[k] = &v
 	}

@@ -34,6 +34,7 @@ type checkFlags struct {
 	within  time.Duration
 	wrong   bool
 	table   string
+	rest    bool
 }
 
 func newCheck() *cobra.Command {
@@ -80,6 +81,7 @@ Exit codes: 0 every law holds, 1 a law is broken, 2 a wrong call or environment.
 	flags.DurationVar(&f.limit, "limit", 5*time.Minute, "with --brokers: leave longer stories out (also KATA_REAL_LIMIT)")
 	flags.DurationVar(&f.within, "within", 0, "with --brokers: begin nothing that would not be at its end by then, the shortest first")
 	flags.BoolVar(&f.wrong, "mistakes", false, "with --brokers: tell the mistakes")
+	flags.BoolVar(&f.rest, "rest", false, "with --table: tell only what the table does not have as the same")
 	flags.StringVar(&f.table, "table", "", "with --brokers: keep what runs have told in this Markdown file (and .json beside it)")
 	cmd.MarkFlagsMutuallyExclusive("law", "mistake", "brokers")
 	return cmd
@@ -89,7 +91,7 @@ func (f *checkFlags) run(cmd *cobra.Command, lessons []string) error {
 	if f.brokers != "" {
 		return f.onReal(cmd, lessons)
 	}
-	for _, name := range []string{"belt", "side", "limit", "within", "mistakes", "table"} {
+	for _, name := range []string{"belt", "side", "limit", "within", "mistakes", "table", "rest"} {
 		if cmd.Flags().Changed(name) {
 			return fmt.Errorf("--%s goes with --brokers", name)
 		}

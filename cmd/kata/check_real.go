@@ -33,6 +33,11 @@ func (f *checkFlags) onReal(cmd *cobra.Command, lessons []string) error {
 			return err
 		}
 	}
+	if f.rest {
+		if options.Told, err = judge.TableAt(f.table).Same(); err != nil {
+			return err
+		}
+	}
 	report, err := course.OnReal(cmd.Context(), options)
 	if err != nil {
 		return err

@@ -26,6 +26,7 @@ type RealOptions struct {
 	Limit   time.Duration                      // a story that is longer in virtual time is left out; 0 means 5 minutes
 	Within  time.Duration                      // what cannot be at its end by then is not begun, the shortest first; 0 for no such limit
 	Keep    func(lesson string, step int) bool // which specs; nil for all
+	Told    func(what string) bool             // has been told before: "lesson07 TestStep01_A", "lesson07/mistake"; nil for nothing
 	Wrong   bool                               // the mistakes in place of the solutions, each with a spec that is said to catch it
 	Log     io.Writer                          // a line for each spec as it ends; nil for none
 }
@@ -59,6 +60,9 @@ func (c *Course) OnReal(ctx context.Context, o RealOptions) (*RealReport, error)
 	tell := r.tellReally
 	if o.Wrong {
 		tell = r.tellWrong
+	}
+	if o.Told != nil && !o.Wrong {
+		r.report.Specs = slices.DeleteFunc(r.report.Specs, func(s *RealSpec) bool { return o.Told(s.what()) })
 	}
 	if err := tell(); err != nil {
 		return nil, err

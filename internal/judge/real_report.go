@@ -71,6 +71,9 @@ type RealMistake struct {
 	Seconds float64 `json:"seconds"`
 }
 
+func (s *RealSpec) what() string    { return s.Lesson + " " + s.Spec }
+func (m *RealMistake) what() string { return m.Lesson + "/" + m.Mistake }
+
 func (c *Course) newRealReport(o RealOptions) *RealReport {
 	return &RealReport{
 		Limit: o.Limit.String(), Side: o.Side, Runs: 1, Specs: []*RealSpec{}, Mistakes: []*RealMistake{}, Go: runtime.Version(),

@@ -27,7 +27,7 @@ func (r *RealReport) markdown(w io.Writer, explained map[string]string) {
 			lesson = s.Lesson
 			fmt.Fprintf(w, "\n### %s\n\n| spec | real against fake | story | seconds | |\n|---|---|--:|--:|---|\n", lesson)
 		}
-		fmt.Fprintf(w, "| %s | %s | %.1f | %s | %s |\n", short(s.Spec), got(s.Verdict, s.Real), s.Lasts, took(s.Verdict, s.Seconds), why(s.Verdict, s.Why, explained[s.Lesson+" "+s.Spec]))
+		fmt.Fprintf(w, "| %s | %s | %.1f | %s | %s |\n", short(s.Spec), got(s.Verdict, s.Real), s.Lasts, took(s.Verdict, s.Seconds), why(s.Verdict, s.Why, explained[s.what()]))
 	}
 	lesson = ""
 	for _, m := range r.Mistakes {
@@ -37,7 +37,7 @@ func (r *RealReport) markdown(w io.Writer, explained map[string]string) {
 		}
 		text := ""
 		if m.Verdict != Same { // what is caught needs no reason
-			text = why(m.Verdict, m.Why, explained[m.Lesson+"/"+m.Mistake])
+			text = why(m.Verdict, m.Why, explained[m.what()])
 		}
 		fmt.Fprintf(w, "| %s | %s | %s | %s | %s | %s |\n", m.Mistake, got(m.Verdict, m.Real), m.Word, short(m.Spec), took(m.Verdict, m.Seconds), text)
 	}
@@ -104,19 +104,12 @@ func (t Table) Add(root string, run *RealReport) error {
 		return err
 	}
 	sum := *run
-	text, err := os.ReadFile(t.Rows)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-	case err != nil:
+	old, err := t.read()
+	if err != nil {
 		return err
-	default:
-		var old RealReport
-		if err := json.Unmarshal(text, &old); err != nil {
-			return fmt.Errorf("%s: %w", t.Rows, err)
-		}
-		if old.versions() == run.versions() {
-			sum.goOn(&old)
-		}
+	}
+	if old.versions() == run.versions() {
+		sum.goOn(old)
 	}
 	sum.sort(whole)
 	explained, err := t.explanations()
@@ -132,13 +125,45 @@ func (t Table) Add(root string, run *RealReport) error {
 	return errors.Join(os.WriteFile(t.Rows, rows.Bytes(), 0o644), os.WriteFile(t.Markdown, table.Bytes(), 0o644))
 }
 
+// read is what the table holds; without one, nothing.
+func (t Table) read() (*RealReport, error) {
+	r := &RealReport{}
+	text, err := os.ReadFile(t.Rows)
+	if errors.Is(err, fs.ErrNotExist) {
+		return r, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := json.Unmarshal(text, r); err != nil {
+		return nil, fmt.Errorf("%s: %w", t.Rows, err)
+	}
+	return r, nil
+}
+
+// Same says what has turned out the same on the cluster, by earlier runs.
+func (t Table) Same() (func(what string) bool, error) {
+	r, err := t.read()
+	if err != nil {
+		return nil, err
+	}
+	same := map[string]bool{}
+	for _, s := range r.Specs {
+		same[s.what()] = s.Verdict == Same
+	}
+	for _, m := range r.Mistakes {
+		same[m.what()] = m.Verdict == Same
+	}
+	return func(what string) bool { return same[what] }, nil
+}
+
 func (r *RealReport) versions() [4]string { return [...]string{r.Cluster, r.Client, r.Fake, r.Go} }
 
 // goOn takes over what an earlier run has told and this one has not.
 func (r *RealReport) goOn(old *RealReport) {
 	specs := slices.Clone(r.Specs)
 	for _, s := range old.Specs {
-		i := slices.IndexFunc(specs, func(o *RealSpec) bool { return o.Lesson == s.Lesson && o.Spec == s.Spec })
+		i := slices.IndexFunc(specs, func(o *RealSpec) bool { return o.what() == s.what() })
 		switch {
 		case i < 0:
 			specs = append(specs, s)
@@ -148,7 +173,7 @@ func (r *RealReport) goOn(old *RealReport) {
 	}
 	wrong := slices.Clone(r.Mistakes)
 	for _, m := range old.Mistakes {
-		i := slices.IndexFunc(wrong, func(o *RealMistake) bool { return o.Lesson == m.Lesson && o.Mistake == m.Mistake })
+		i := slices.IndexFunc(wrong, func(o *RealMistake) bool { return o.what() == m.what() })
 		switch {
 		case i < 0:
 			wrong = append(wrong, m)
@@ -171,8 +196,8 @@ func (r *RealReport) sort(c *Course) {
 			place[l.Name+"/"+w.Name] = len(place) + 1
 		}
 	}
-	spec := func(s *RealSpec) int { return place[s.Lesson+" "+s.Spec] }
-	wrong := func(m *RealMistake) int { return place[m.Lesson+"/"+m.Mistake] }
+	spec := func(s *RealSpec) int { return place[s.what()] }
+	wrong := func(m *RealMistake) int { return place[m.what()] }
 	r.Specs = slices.DeleteFunc(r.Specs, func(s *RealSpec) bool { return spec(s) == 0 })
 	r.Mistakes = slices.DeleteFunc(r.Mistakes, func(m *RealMistake) bool { return wrong(m) == 0 })
 	slices.SortFunc(r.Specs, func(a, b *RealSpec) int { return cmp.Compare(spec(a), spec(b)) })

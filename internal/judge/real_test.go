@@ -105,6 +105,14 @@ Only the fake can do what these need:
 | long | skipped |  |  |  | the story that catches it lasts 1h0mNs, longer than 5mNs |
 `, got)
 
+	// The rest is what was not the same.
+	same, err := table.Same()
+	require.NoError(t, err)
+	rest := onReal(t, root, RealOptions{Told: same, Within: time.Millisecond})
+	require.Len(t, rest.Specs, 3)
+	rest = onReal(t, root, RealOptions{Told: same, Within: time.Millisecond, Wrong: true})
+	require.Len(t, rest.Mistakes, 2)
+
 	// Other versions begin a new table.
 	other := *short
 	other.Cluster = "Kafka v5.0 (brokers: 3)"

@@ -116,7 +116,7 @@ func (r *realRun) batches(l *Lesson) (out [][]*wrongRun) {
 				m.catches = append(m.catches, c)
 			}
 		}
-		if !w.ready || !kept {
+		if !w.ready || !kept || r.Told != nil && r.Told(m.what()) {
 			continue
 		}
 		slices.SortStableFunc(m.catches, func(a, b Catch) int { return cmp.Compare(lasts[a.Spec], lasts[b.Spec]) })
