@@ -77,20 +77,20 @@ func TestStep16_AnIDIsRememberedForItsTime(t *testing.T) {
 		defer store.Close()
 		ttl := DefaultConfig().Deduplication.TTL
 
-		mark(w, store, "t-0")
+		marking(w, store, "t-0")
 		w.Sleep(ttl - time.Nanosecond)
 		w.Claim(marked(store, "t-0", true))
 
 		w.Sleep(time.Nanosecond)
 		w.Claim(marked(store, "t-0", false))
-		mark(w, store, "t-0") // as if it had never been
+		marking(w, store, "t-0") // as if it had never been
 		w.Sleep(ttl / 2)
 		w.Claim(marked(store, "t-0", true))
 	}, harness.Lasts(48*time.Hour))
 }
 
-// mark marks an id, and returns how many the store forgot for it.
-func mark(w *harness.World, store Store, id string) (evicted int) {
+// marking marks an id, and returns how many the store forgot for it.
+func marking(w *harness.World, store Store, id string) (evicted int) {
 	w.Helper()
 	given(w, store.Update(w.Context(), func(tx Tx) (err error) {
 		evicted, err = tx.Mark(id)
@@ -117,13 +117,13 @@ func TestStep16_TheOldestIDsMakeRoom(t *testing.T) {
 			evicted := 0
 			for i := range 5 {
 				w.Sleep(time.Minute)
-				evicted += mark(w, store, fmt.Sprintf("t-%d", i))
+				evicted += marking(w, store, fmt.Sprintf("t-%d", i))
 			}
 
 			w.Claim(marked(store, "t-0", false), marked(store, "t-1", false), marked(store, "t-2", true), marked(store, "t-4", true),
 				evictions(evicted, 2))
 			w.Sleep(time.Hour)
-			w.Claim(evictions(mark(w, store, "t-5"), 3))
+			w.Claim(evictions(marking(w, store, "t-5"), 3))
 		}, harness.Lasts(2*time.Hour))
 	}
 }
@@ -181,6 +181,7 @@ func TestStep17_AZombiesWriteIsFenced(t *testing.T) {
 
 		w.SleepUntil(110 * time.Second)
 		w.Claim(noEntryBehind(a, b), a.fenced())
+		a.Crash() // how soon a client stops that has no network is not the point
 		w.Until(bank.Drained(topic))
 		w.Claim(noEntryBehind(a, b), ledger(store, ids(4)...))
 	}, harness.Grace(5*time.Minute))

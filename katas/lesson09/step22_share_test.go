@@ -101,7 +101,7 @@ func TestStep22_ReleasedComesAgainRejectedDoesNot(t *testing.T) {
 		transfers, queue := w.Topic("transfers", 1), w.Group("queue")
 		fromTheStart(w, queue)
 		transfers.Send(0, 6)
-		once := failsOn("transfers-1", Nack(time.Second, errFlaky), errFlaky)
+		once, panics := failsOn("transfers-1", Nack(time.Second, errFlaky), errFlaky), panicsOnce("transfers-5")
 
 		a := sharing(w, "a", config(queue, transfers), func(ctx context.Context, r *kgo.Record) error {
 			switch string(r.Key) {
@@ -109,14 +109,16 @@ func TestStep22_ReleasedComesAgainRejectedDoesNot(t *testing.T) {
 				return fmt.Errorf("core: %w", Reject(errFlaky))
 			case "transfers-4":
 				return errFlaky
+			case "transfers-5":
+				return panics(ctx, r)
 			}
 			return once(ctx, r)
 		})
 
 		w.Sleep(3 * time.Minute)
 		w.Claim(handled("transfers-0", "transfers-1", "transfers-2", "transfers-5"),
-			deliveries("transfers-1", 3), deliveries("transfers-3", 1), deliveries("transfers-4", 5),
-			a.accounts(ops.Counts{Received: 12, Processed: 4, Dead: 1, Released: 7, Failed: 8, Redelivered: 6}))
+			deliveries("transfers-1", 3), deliveries("transfers-3", 1), deliveries("transfers-4", 5), deliveries("transfers-5", 2),
+			a.accounts(ops.Counts{Received: 13, Processed: 4, Dead: 1, Released: 8, Failed: 9, Redelivered: 7}))
 	})
 }
 
