@@ -336,6 +336,7 @@ func TestStep06_AStoreOnDiskIsOneProcessesAtATime(t *testing.T) {
 		given(w, err)
 		defer store.Close()
 
+		w.Note("the file is open, and is opened a second time")
 		second := w.Call("opening", 1, func(context.Context, int) error {
 			again, err := onDisk(bank)
 			if err == nil {

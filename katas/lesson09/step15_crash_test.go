@@ -96,6 +96,7 @@ func marking(w *harness.World, store Store, id string) (evicted int) {
 		evicted, err = tx.Mark(id)
 		return err
 	}))
+	w.Note("%s is marked; %d were forgotten for it", id, evicted)
 	return evicted
 }
 

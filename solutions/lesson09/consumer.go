@@ -128,7 +128,7 @@ func (c *Consumer) ResetStats() { c.meter.ResetStats() }
 // Health says whether the process should live and whether it may be relied on; it answers from memory. The checks are
 // those of [meter.Meter.Health], and
 //
-//	"window"    readiness: no record has held up its partition for StallAfter, failing or in work
+//	"window"    readiness: no record has held up its partition for StallAfter, failing or in work (then "progress" fails too)
 func (c *Consumer) Health() ops.Health {
 	c.meter.Check("window", ops.Readiness, c.heldUp())
 	return c.meter.Health()

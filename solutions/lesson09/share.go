@@ -16,7 +16,7 @@ import (
 )
 
 // Reject is the error of a handler that can do nothing with a record, now or later. A ShareConsumer hands it back as
-// rejected: it is not delivered again, to anybody. To a Consumer it is a failure like any other.
+// rejected (Failed, then Dead): it is not delivered again, to anybody. To a Consumer it is a failure like any other.
 func Reject(cause error) error { return &reject{cause} }
 
 type reject struct{ cause error }
