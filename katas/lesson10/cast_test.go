@@ -34,6 +34,7 @@ type shop struct {
 	rules                           Rules
 	partner                         *httpfake.Partner
 	faults                          []*harness.Fault // of the pipelines that start from now on
+	writers                         int              // that wrote in transactions
 }
 
 // openShop sets the scene, with that many partitions in the source.
@@ -109,6 +110,24 @@ func (s *shop) customers(pairs ...string) *harness.Topic {
 	}
 	s.cfg.Reference = t.Name
 	return t
+}
+
+// transact writes a record in a transaction, each with a writer of its own, and waits for its end: the broker says that
+// it is over before the markers are written.
+func (s *shop) transact(t *harness.Topic, r *kgo.Record, end kgo.TransactionEndTry) {
+	s.writers++
+	writer := s.w.Client(kgo.TransactionalID(fmt.Sprintf("%s-%d", t.Name, s.writers)), kgo.DefaultProduceTopic(t.Name), kgo.ProducerLinger(0))
+	defer writer.Close()
+	if err := writer.BeginTransaction(); err != nil {
+		s.w.Errorf("%v", err)
+	}
+	if err := writer.ProduceSync(s.w.Context(), r).FirstErr(); err != nil {
+		s.w.Errorf("%v", err)
+	}
+	if err := writer.EndTransaction(s.w.Context(), end); err != nil {
+		s.w.Errorf("%v", err)
+	}
+	s.w.Sleep(time.Second)
 }
 
 // noon is when an event of a story happened, to its record; the stories begin half a year later.

@@ -58,19 +58,8 @@ func refusedAtMost(n int) harness.Claim {
 func TestStep10_AnEventOfAnAbortedTransactionNeverHappened(t *testing.T) {
 	harness.Run(t, func(w *harness.World) {
 		s := openShop(w, 1)
-		writer := w.Client(kgo.TransactionalID(s.raw.Name), kgo.DefaultProduceTopic(s.raw.Name), kgo.ProducerLinger(0))
-		for _, id := range []string{"e-1", "test-2"} {
-			if err := writer.BeginTransaction(); err != nil {
-				w.Errorf("%v", err)
-			}
-			if err := writer.ProduceSync(w.Context(), rawEvent(id, "login", "c-1")).FirstErr(); err != nil {
-				w.Errorf("%v", err)
-			}
-			if err := writer.EndTransaction(w.Context(), kgo.TryAbort); err != nil {
-				w.Errorf("%v", err)
-			}
-		}
-		writer.Close()
+		s.transact(s.raw, rawEvent("e-1", "login", "c-1"), kgo.TryAbort)
+		s.transact(s.raw, rawEvent("test-2", "login", "c-1"), kgo.TryAbort)
 		s.raw.Produce(rawEvent("e-3", "login", "c-1"))
 
 		s.start("a")

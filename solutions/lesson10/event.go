@@ -71,16 +71,16 @@ var minorDigits = map[string]int{
 // digits that the currency does not have are undecodable unless they are 0, and so are an exponent, an unknown currency
 // and what exceeds an int64 of minor units. A local time that the zone's clocks skip is undecodable; of one that they
 // show twice the earlier is meant.
-func Normalise(value []byte) (Event, error) {
+func Normalise(value []byte) (Event, error) { return normalise(bytes.Clone(value)) }
+
+// normalise is Normalise of a value that nobody changes afterwards: what is kept as it came is a part of it.
+func normalise(value []byte) (Event, error) {
 	var e Event
 	if !utf8.Valid(value) {
 		return e, refuse("not UTF-8")
 	}
-	if !json.Valid(value) {
-		return e, refuse("not JSON")
-	}
-	var at, zone, amount, minor, currency []byte
-	err := members(value, func(name string, raw []byte) (err error) {
+	var at, zone, amount, minor, currency string
+	err := members(value, func(name, raw string, asItCame json.RawMessage) (err error) {
 		switch name {
 		case "at":
 			at = raw
@@ -109,12 +109,12 @@ func Normalise(value []byte) (Event, error) {
 		case "risk":
 			e.Risk, err = text(name, raw)
 		case "items":
-			e.Items, err = items(raw)
+			e.Items, err = items(raw, asItCame)
 		default:
 			if e.Extra == nil {
 				e.Extra = map[string]json.RawMessage{}
 			}
-			e.Extra[name] = compact(raw)
+			e.Extra[name] = asItCame
 		}
 		return err
 	})
@@ -137,36 +137,44 @@ func Normalise(value []byte) (Event, error) {
 
 // Encode is the one form of an event: what encoding/json makes of a map, members sorted by name, no white space. Absent
 // is what is empty. at is RFC 3339 in UTC; Money is amount_minor and currency. The same event is the same bytes.
-func (e Event) Encode() []byte {
-	out := make([]byte, 0, 256)
-	extra := make([]string, 0, 16)
-	for name := range e.Extra {
-		extra = append(extra, name)
+func (e Event) Encode() []byte { return e.appendTo(make([]byte, 0, 512)) }
+
+// appendTo appends what Encode returns.
+func (e *Event) appendTo(out []byte) []byte {
+	start := len(out)
+	type unknown struct {
+		name string
+		raw  json.RawMessage
 	}
-	slices.Sort(extra)
+	extra := make([]unknown, 0, 16)
+	for name, raw := range e.Extra {
+		extra = append(extra, unknown{name, raw})
+	}
+	slices.SortFunc(extra, func(a, b unknown) int { return strings.Compare(a.name, b.name) })
+	out = append(out, '{')
 	member := func(name string) {
-		for len(extra) > 0 && extra[0] < name {
-			out = append(appendText(separated(out), extra[0]), ':')
-			out = append(out, e.Extra[extra[0]]...)
+		for len(extra) > 0 && extra[0].name < name {
+			out = append(appendText(out, extra[0].name), ':')
+			out = append(append(out, extra[0].raw...), ',')
 			extra = extra[1:]
 		}
 		if name != afterAll {
-			out = append(appendText(separated(out), name), ':')
+			out = append(append(append(out, '"'), name...), `":`...)
 		}
 	}
 	words := func(name, value string) {
 		if value != "" {
 			member(name)
-			out = appendText(out, value)
+			out = append(appendText(out, value), ',')
 		}
 	}
 	if e.Money != nil {
 		member("amount_minor")
-		out = strconv.AppendInt(out, e.Money.Minor, 10)
+		out = append(strconv.AppendInt(out, e.Money.Minor, 10), ',')
 	}
 	if !e.At.IsZero() {
 		member("at")
-		out = append(e.At.UTC().AppendFormat(append(out, '"'), time.RFC3339Nano), '"')
+		out = append(e.At.UTC().AppendFormat(append(out, '"'), time.RFC3339Nano), `",`...)
 	}
 	words("country", e.Country)
 	if e.Money != nil {
@@ -177,125 +185,252 @@ func (e Event) Encode() []byte {
 	words("id", e.ID)
 	if len(e.Items) > 0 {
 		member("items")
-		out = append(append(append(out, '['), bytes.Join(raws(e.Items), []byte{','})...), ']')
+		out = append(out, '[')
+		for _, item := range e.Items {
+			out = append(append(out, item...), ',')
+		}
+		out[len(out)-1] = ']'
+		out = append(out, ',')
 	}
 	words("name", e.Name)
 	words("risk", e.Risk)
 	words("segment", e.Segment)
 	words("type", e.Type)
 	member(afterAll)
-	return append(separated(out)[:max(1, len(out))], '}')
+	if len(out) == start+1 {
+		return append(out, '}')
+	}
+	out[len(out)-1] = '}' // in place of the last comma
+	return out
 }
 
 // afterAll sorts behind every name in UTF-8.
 const afterAll = "\xff"
 
-// separated opens the object, or puts a comma behind its last member.
-func separated(out []byte) []byte {
-	if len(out) == 0 {
-		return append(out, '{')
-	}
-	return append(out, ',')
-}
-
-func raws(items []json.RawMessage) [][]byte {
-	out := make([][]byte, len(items))
-	for i, item := range items {
-		out[i] = item
-	}
-	return out
-}
-
 func appendText(out []byte, s string) []byte {
-	for i := range len(s) {
-		if c := s[i]; c < ' ' || c >= utf8.RuneSelf || c == '"' || c == '\\' || c == '<' || c == '>' || c == '&' {
-			quoted, _ := json.Marshal(s) // of a string it cannot fail
-			return append(out, quoted...)
-		}
+	if plain(s, 0) < len(s) {
+		quoted, _ := json.Marshal(s) // of a string it cannot fail
+		return append(out, quoted...)
 	}
 	return append(append(append(out, '"'), s...), '"')
 }
 
+// plain is where the first byte from i on is that JSON may have to treat in some way of its own: what ends or escapes a
+// text, control characters, what encoding/json escapes for the sake of HTML, and what is not ASCII. It looks at eight
+// bytes at once, since nearly all of a large event is text.
+func plain(s string, i int) int {
+	const ones, high = 0x0101010101010101, 0x8080808080808080
+	for ; i+8 <= len(s); i += 8 {
+		w := s[i : i+8]
+		x := uint64(w[0]) | uint64(w[1])<<8 | uint64(w[2])<<16 | uint64(w[3])<<24 | uint64(w[4])<<32 | uint64(w[5])<<40 | uint64(w[6])<<48 | uint64(w[7])<<56
+		quote := x&(ones*0xfb) ^ ones*'"' // and '&', which is one bit away
+		angle := x&(ones*0xfd) ^ ones*'<' // and '>'
+		slash := x ^ ones*'\\'
+		if (x|(x-ones*' ')|(quote-ones)|(angle-ones)|(slash-ones))&high != 0 {
+			break // in one of these eight, or very nearly so
+		}
+	}
+	for ; i < len(s); i++ {
+		if c := s[i]; c < ' ' || c >= utf8.RuneSelf || c == '"' || c == '\\' || c == '<' || c == '>' || c == '&' {
+			break
+		}
+	}
+	return i
+}
+
 func refuse(why string) error { return fmt.Errorf("%w: %s", ErrUndecodable, why) }
 
-// members calls f for each member of an object that is known to be valid JSON, without a map in between: of what a
-// pipeline does to a record, reading it is the most.
-func members(value []byte, f func(name string, raw []byte) error) error {
-	i := space(value, 0)
-	if value[i] != '{' {
+// members calls f for each member of an object, with its value as text and as encoding/json would write it. It reads the
+// value once, without a map in between: of what a pipeline does to a record, reading it is the most.
+func members(value []byte, f func(name, raw string, asItCame json.RawMessage) error) error {
+	r := reader{s: string(value)}
+	i := r.space(0)
+	if i == len(r.s) || r.s[i] != '{' {
 		return refuse("not an object")
 	}
-	for i = space(value, i+1); value[i] != '}'; i = space(value, i) {
-		if value[i] == ',' {
-			i = space(value, i+1)
+	i = r.space(i + 1)
+	for first := true; ; first = false {
+		if i < len(r.s) && r.s[i] == '}' {
+			break
 		}
-		end := skip(value, i)
-		name, err := unquote(value[i:end])
+		if !first {
+			i = r.next(i, ',')
+		}
+		end := r.text(i)
+		if end < 0 {
+			return refuse("not JSON")
+		}
+		name, err := unquote(r.s[i:end])
 		if err != nil {
 			return err
 		}
-		i = space(value, space(value, end)+1) // the colon
-		end = skip(value, i)
-		if err := f(name, value[i:end]); err != nil {
+		i, r.loose = r.next(end, ':'), false
+		if end = r.value(i, 1); end < 0 {
+			return refuse("not JSON")
+		}
+		raw, asItCame := r.s[i:end], json.RawMessage(value[i:end:end])
+		if r.loose {
+			asItCame = compact(raw)
+		}
+		if err := f(name, raw, asItCame); err != nil {
 			return err
 		}
-		i = end
+		i = r.space(end)
+	}
+	if r.space(i+1) != len(r.s) {
+		return refuse("not JSON")
 	}
 	return nil
 }
 
-func space(b []byte, i int) int {
-	for b[i] == ' ' || b[i] == '\t' || b[i] == '\n' || b[i] == '\r' {
+// reader checks the syntax of JSON and finds where things end. All its methods return -1 for what is none, and for -1.
+type reader struct {
+	s     string
+	loose bool // there was something that encoding/json would not have written
+}
+
+func (r *reader) space(i int) int {
+	for uint(i) < uint(len(r.s)) && (r.s[i] == ' ' || r.s[i] == '\t' || r.s[i] == '\n' || r.s[i] == '\r') {
+		r.loose = true
 		i++
 	}
 	return i
 }
 
-// skip is the end of the JSON value that begins at i.
-func skip(b []byte, i int) int {
-	depth := 0
-	for ; i < len(b); i++ {
-		switch b[i] {
-		case '"':
-			for i++; b[i] != '"'; i++ {
-				if b[i] == '\\' {
-					i++
-				}
-			}
-		case '{', '[':
-			depth++
-			continue
-		case '}', ']':
-			depth--
-		default:
-			if depth > 0 || !delimits(b[i+1]) {
-				continue
-			}
+// next is what follows a certain mark, with white space around it.
+func (r *reader) next(i int, mark byte) int {
+	if i = r.space(i); uint(i) >= uint(len(r.s)) || r.s[i] != mark {
+		return -1
+	}
+	return r.space(i + 1)
+}
+
+// maxDepth is encoding/json's: a reader that uses it must not be given more.
+const maxDepth = 10_000
+
+// value is the end of the value that begins at i.
+func (r *reader) value(i, depth int) int {
+	if uint(i) >= uint(len(r.s)) || depth > maxDepth {
+		return -1
+	}
+	switch c := r.s[i]; c {
+	case '"':
+		return r.text(i)
+	case '{', '[':
+		return r.all(i, depth, c)
+	case 't':
+		return r.word(i, "true")
+	case 'f':
+		return r.word(i, "false")
+	case 'n':
+		return r.word(i, "null")
+	}
+	return r.number(i)
+}
+
+// all is the end of an object or array.
+func (r *reader) all(i, depth int, opening byte) int {
+	closing := opening + 2 // as ASCII has them
+	if i = r.space(i + 1); i < len(r.s) && r.s[i] == closing {
+		return i + 1
+	}
+	for i >= 0 {
+		if opening == '{' {
+			i = r.next(r.text(i), ':')
 		}
-		if depth == 0 {
+		if i = r.space(r.value(i, depth+1)); uint(i) < uint(len(r.s)) && r.s[i] == closing {
 			return i + 1
+		}
+		i = r.next(i, ',')
+	}
+	return -1
+}
+
+func (r *reader) word(i int, word string) int {
+	if !strings.HasPrefix(r.s[i:], word) {
+		return -1
+	}
+	return i + len(word)
+}
+
+// text is the end of a text.
+func (r *reader) text(i int) int {
+	s := r.s
+	if uint(i) >= uint(len(s)) || s[i] != '"' {
+		return -1
+	}
+	for i = plain(s, i+1); i < len(s); i = plain(s, i) {
+		switch c := s[i]; {
+		case c == '"':
+			return i + 1
+		case c < ' ':
+			return -1
+		case c == '\\' && i+1 < len(s) && strings.IndexByte(`"\/bfnrt`, s[i+1]) >= 0:
+			i += 2
+		case c == '\\' && i+6 <= len(s) && s[i+1] == 'u' && strings.Trim(s[i+2:i+6], "0123456789abcdefABCDEF") == "":
+			i += 6
+		case c == '\\':
+			return -1
+		case c < utf8.RuneSelf, strings.HasPrefix(s[i:], "\u2028"), strings.HasPrefix(s[i:], "\u2029"):
+			r.loose = true // encoding/json escapes it, for the sake of HTML
+			i++
+		default:
+			i++
+		}
+	}
+	return -1
+}
+
+// number is the end of a number: [-] digits without leading zeros [. digits] [e [+-] digits].
+func (r *reader) number(i int) int {
+	s := r.s
+	if i < len(s) && s[i] == '-' {
+		i++
+	}
+	whole := i
+	if i = digits(s, i); i == whole || s[whole] == '0' && i > whole+1 {
+		return -1
+	}
+	if i < len(s) && s[i] == '.' {
+		fraction := i + 1
+		if i = digits(s, fraction); i == fraction {
+			return -1
+		}
+	}
+	if i < len(s) && (s[i] == 'e' || s[i] == 'E') {
+		if i++; i < len(s) && (s[i] == '+' || s[i] == '-') {
+			i++
+		}
+		exponent := i
+		if i = digits(s, exponent); i == exponent {
+			return -1
 		}
 	}
 	return i
 }
 
-func delimits(c byte) bool { return c == ',' || c == '}' || c == ']' || c <= ' ' }
+func digits(s string, i int) int {
+	for i < len(s) && '0' <= s[i] && s[i] <= '9' {
+		i++
+	}
+	return i
+}
 
-func unquote(raw []byte) (string, error) {
-	if bytes.IndexByte(raw, '\\') < 0 {
-		return string(raw[1 : len(raw)-1]), nil
+func unquote(raw string) (string, error) {
+	if strings.IndexByte(raw, '\\') < 0 {
+		return raw[1 : len(raw)-1], nil
 	}
 	var s string
-	if json.Unmarshal(raw, &s) != nil {
+	if json.Unmarshal([]byte(raw), &s) != nil {
 		return "", refuse("a text that is none")
 	}
 	return s, nil
 }
 
-func absent(raw []byte) bool { return raw == nil || string(raw) == "null" }
+func absent(raw string) bool { return raw == "" || raw == "null" }
 
 // text is a text member, trimmed and in normal form C.
-func text(name string, raw []byte) (string, error) {
+func text(name, raw string) (string, error) {
 	if absent(raw) {
 		return "", nil
 	}
@@ -320,12 +455,12 @@ func tidy(s string) string {
 	return strings.Join(strings.Fields(norm.NFC.String(s)), " ")
 }
 
-func lower(name string, raw []byte) (string, error) {
+func lower(name, raw string) (string, error) {
 	s, err := text(name, raw)
 	return settled(s, strings.ToLower), err
 }
 
-func upper(name string, raw []byte) (string, error) {
+func upper(name, raw string) (string, error) {
 	s, err := text(name, raw)
 	return settled(s, strings.ToUpper), err
 }
@@ -342,35 +477,42 @@ func settled(s string, change func(string) string) string {
 	}
 }
 
-func items(raw []byte) (out []json.RawMessage, err error) {
+func items(raw string, asItCame json.RawMessage) (out []json.RawMessage, err error) {
 	if absent(raw) {
 		return nil, nil
 	}
-	if json.Unmarshal(raw, &out) != nil {
+	if raw[0] != '[' {
 		return nil, refuse("items are no array")
 	}
-	for i, item := range out {
-		if out[i] = compact(item); item[0] != '{' {
+	r := reader{s: raw}
+	if raw != string(asItCame) {
+		r.s = string(asItCame)
+	}
+	for i := 1; r.s[i] != ']'; {
+		if r.s[i] == ',' {
+			i++
+		}
+		if r.s[i] != '{' {
 			return nil, refuse("an item is no object")
 		}
+		end := r.value(i, 1)
+		out = append(out, asItCame[i:end:end])
+		i = end
 	}
 	return out, nil
 }
 
-// compact is a copy without white space: a replay that was formatted anew is the same event.
-func compact(raw []byte) json.RawMessage {
-	if !bytes.ContainsAny(raw, " \t\r\n<>&\u2028\u2029") {
-		return bytes.Clone(raw)
-	}
+// compact is a copy as encoding/json would write it: a replay that was formatted anew is the same event.
+func compact(raw string) json.RawMessage {
 	out, err := json.Marshal(json.RawMessage(raw))
 	if err != nil {
-		return bytes.Clone(raw)
+		return json.RawMessage(raw)
 	}
 	return out
 }
 
 // instant reads when something happened.
-func instant(rawAt, rawZone []byte) (time.Time, error) {
+func instant(rawAt, rawZone string) (time.Time, error) {
 	at, err := text("at", rawAt)
 	if err != nil || at == "" {
 		return time.Time{}, err
@@ -389,7 +531,7 @@ func instant(rawAt, rawZone []byte) (time.Time, error) {
 
 const local = "2006-01-02T15:04:05"
 
-func localTime(at string, rawZone []byte) (time.Time, error) {
+func localTime(at, rawZone string) (time.Time, error) {
 	zone, err := text("zone", rawZone)
 	if err != nil {
 		return time.Time{}, err
@@ -431,7 +573,7 @@ func location(zone string) (*time.Location, error) {
 }
 
 // money reads an amount.
-func money(amount, minor, rawCurrency []byte) (*Money, error) {
+func money(amount, minor, rawCurrency string) (*Money, error) {
 	currency, err := upper("currency", rawCurrency)
 	switch {
 	case err != nil:
@@ -446,13 +588,13 @@ func money(amount, minor, rawCurrency []byte) (*Money, error) {
 		return nil, refuse("currency is missing or unknown")
 	}
 	if !absent(minor) {
-		n, err := strconv.ParseInt(string(minor), 10, 64)
+		n, err := strconv.ParseInt(minor, 10, 64)
 		if err != nil {
 			return nil, refuse("amount_minor is no whole number")
 		}
 		return &Money{n, currency}, nil
 	}
-	s := string(amount)
+	s := amount
 	if amount[0] == '"' {
 		if s, err = text("amount", amount); err != nil {
 			return nil, err
@@ -478,7 +620,7 @@ func minorUnits(s string, digits int) (int64, bool) {
 	if len(fraction) > digits {
 		return 0, false
 	}
-	all := whole + fraction + strings.Repeat("0", digits-len(fraction))
+	all := whole + fraction + "000"[:digits-len(fraction)]
 	if strings.Trim(all, "0123456789") != "" {
 		return 0, false
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"strings"
 	"testing"
 
 	lesson10 "github.com/kafka-katas/kafka-katas/solutions/lesson10"
@@ -13,12 +14,16 @@ import (
 // went in, and its output is its own normal form. testdata/fuzz keeps what once went wrong.
 func FuzzDecode(f *testing.F) {
 	f.Add([]byte(`{"id":"e-1","type":"x","customer":"c","items":[{"a":[1,{"b":"]}"}]},{}],"x":{"y":"{\"z\":1}"},"":0}`))
+	f.Add([]byte("{ \"id\" : \"e-1\",\n\"type\":\"x\",\"customer\":\"c\",\"a\":[-0.5e+7,true,{},[ ],\"<\u2028>& \\u00e9 a long text, of more than eight bytes\"],\"items\":[ {} , {\"q\":null} ]}"))
 	f.Add([]byte(`{"id":"e-1","type":"paid","customer":"C-1","amount":"12.50","currency":"eur","at":"2026-03-29T03:30:00","zone":"Europe/Vienna","name":" A  b "}`))
 	f.Fuzz(func(t *testing.T, value []byte) {
 		e, err := lesson10.Normalise(value)
 		if err != nil {
 			if !errors.Is(err, lesson10.ErrUndecodable) {
 				t.Fatalf("%v does not wrap ErrUndecodable", err)
+			}
+			if strings.HasSuffix(err.Error(), "not JSON") && json.Valid(value) {
+				t.Fatalf("encoding/json takes it: %v", err)
 			}
 			return
 		}

@@ -8,7 +8,6 @@ import (
 	"maps"
 	"net/http"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -69,7 +68,7 @@ type Pipeline struct {
 
 	table   *table
 	service *service
-	quality window // of the loop alone
+	loop    loop
 
 	// committing makes commits one after the other, each with what is done by then: the offset of a partition never goes
 	// back. It is a channel because a mutex must not be held across a request.
@@ -109,7 +108,7 @@ func New(cfg Config, rules Rules, client *http.Client, opts ...kgo.Opt) (*Pipeli
 	p := &Pipeline{
 		cfg:        cfg,
 		opts:       opts,
-		quality:    window{size: cfg.QualityWindow},
+		loop:       loop{quality: window{size: cfg.QualityWindow}},
 		committing: make(chan struct{}, 1),
 		owned:      map[partition]*ownership{},
 		progress:   map[partition]kgo.EpochOffset{},
@@ -120,6 +119,7 @@ func New(cfg Config, rules Rules, client *http.Client, opts ...kgo.Opt) (*Pipeli
 		}),
 	}
 	p.rules.Store(&rules)
+	p.loop.series = p.meter.Series()
 	if cfg.Reference != "" {
 		p.table = &table{rows: map[string]string{}}
 	}
@@ -160,7 +160,8 @@ func (p *Pipeline) options() []kgo.Opt {
 		kgo.OnPartitionsAssigned(p.assigned),
 		kgo.OnPartitionsRevoked(p.revoked),
 		kgo.OnPartitionsLost(p.lost),
-		kgo.ProducerLinger(0), // a batch is produced at once, and then waited for
+		kgo.ProducerLinger(0),           // a batch is produced at once, and then waited for
+		kgo.MaxBufferedRecords(1 << 30), // MaxBatch is the limit: a client that blocks keeps us from giving up
 		kgo.RequiredAcks(kgo.AllISRAcks()),
 		kgo.RecordPartitioner(kgo.StickyKeyPartitioner(nil)),
 		kgo.ProducerBatchMaxBytes(int32(max(1_000_012, p.cfg.MaxRecordBytes+1<<16))), // a dead letter has headers more
@@ -286,14 +287,18 @@ func (p *Pipeline) poll(ctx, work context.Context) []*item {
 	rules := p.rules.Load()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	items := make([]*item, 0, fetches.NumRecords())
+	p.loop.items = slices.Grow(p.loop.items[:0], fetches.NumRecords())[:fetches.NumRecords()]
+	clear(p.loop.items)
+	items := make([]*item, 0, len(p.loop.items))
 	fetches.EachPartition(func(ftp kgo.FetchTopicPartition) {
 		own := p.owned[partition{ftp.Topic, ftp.Partition}]
 		if own == nil {
 			return
 		}
 		for _, r := range ftp.Records {
-			items = append(items, &item{record: r, rules: rules, own: own})
+			it := &p.loop.items[len(items)]
+			it.record, it.rules, it.own = r, rules, own
+			items = append(items, it)
 		}
 	})
 	if len(items) > 0 {
@@ -316,21 +321,23 @@ func (p *Pipeline) settle() {
 
 // advance makes progress of what is done with: in each partition everything before the first record that is not. p.mu is held.
 func (p *Pipeline) advance() {
-	var stuck map[*ownership]bool
-	for _, it := range p.batch {
-		switch {
-		case stuck[it.own] || p.owned[partition{it.record.Topic, it.record.Partition}] != it.own:
-		case !it.done:
-			if stuck == nil {
-				stuck = map[*ownership]bool{}
-			}
-			stuck[it.own] = true
-		default:
-			if len(p.progress) == 0 {
-				p.since = time.Now()
-			}
-			p.progress[partition{it.record.Topic, it.record.Partition}] = kgo.EpochOffset{Epoch: it.record.LeaderEpoch, Offset: it.record.Offset + 1}
+	stuck := map[*ownership]bool{}
+	for items := range runs(p.batch) {
+		own, tp := items[0].own, partition{items[0].record.Topic, items[0].record.Partition}
+		n := slices.IndexFunc(items, func(it *item) bool { return !it.done })
+		if n < 0 {
+			n = len(items)
 		}
+		if n == 0 || stuck[own] || p.owned[tp] != own {
+			stuck[own] = true
+			continue
+		}
+		stuck[own] = n < len(items)
+		if len(p.progress) == 0 {
+			p.since = time.Now()
+		}
+		last := items[n-1].record
+		p.progress[tp] = kgo.EpochOffset{Epoch: last.LeaderEpoch, Offset: last.Offset + 1}
 	}
 }
 
@@ -345,6 +352,14 @@ func (p *Pipeline) commitDue(ctx context.Context) {
 	if due, ok := p.due(); ok && !time.Now().Before(due) {
 		p.commit(ctx)
 	}
+}
+
+// keepUp commits what is done with while the rest of a batch waits, however long that takes.
+func (p *Pipeline) keepUp(ctx context.Context) {
+	p.mu.Lock()
+	p.advance()
+	p.mu.Unlock()
+	p.commitDue(ctx)
 }
 
 // commitTimeout is how long one commit may take: a rebalance or a stop may wait for it.
@@ -552,10 +567,6 @@ func (w *window) add(bad bool) (count int) {
 // key is the normal form of a customer as a record's key.
 func key(raw []byte) string {
 	return settled(tidy(strings.ToValidUTF8(string(raw), "\uFFFD")), strings.ToLower)
-}
-
-func origin(r *kgo.Record) string {
-	return r.Topic + "/" + strconv.Itoa(int(r.Partition)) + "/" + strconv.FormatInt(r.Offset, 10)
 }
 
 var errWaiting = fmt.Errorf("an output has not been acknowledged for %v", ackPatience)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"log/slog"
 	"net/http"
 	"net/url"
@@ -32,9 +33,11 @@ type item struct {
 	own    *ownership
 
 	event    Event
+	judged   bool // by the record alone
 	decided  bool // the outputs are known
 	question *question
 	outputs  []output
+	only     [1]output // the memory of outputs for nearly all
 	outcome  meter.Outcome
 	counter  string
 	done     bool // all outputs are acknowledged; under Pipeline.mu
@@ -47,9 +50,23 @@ type output struct {
 	err    error
 }
 
-// process takes a batch through the stages. Every record is judged before anything of the batch is written, lookups run
-// side by side, and outputs go out in the order of the source. halt says that the quality limit was exceeded; records
-// behind the one that did it are left alone.
+// loop is what belongs to the goroutine of Run alone.
+type loop struct {
+	items   []item // of the batch, used again for the next one
+	quality window
+	halt    bool // the quality limit was exceeded
+	memory  memory
+	series  *meter.Series
+	running bool          // the series has begun
+	records []*kgo.Record // that it is about
+}
+
+// piece is how many records are judged before their outputs are handed to the client, which writes them while the next
+// ones are judged.
+const piece = 1000
+
+// process takes a batch through the stages. Lookups run side by side, and outputs go out in the order of the source. halt
+// says that the quality limit was exceeded; records behind the one that did it are left alone.
 func (p *Pipeline) process(ctx context.Context, items []*item) (halt bool) {
 	if len(items) == 0 {
 		return false
@@ -57,24 +74,13 @@ func (p *Pipeline) process(ctx context.Context, items []*item) (halt bool) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	questions := map[string]*question{}
-	for i, it := range items {
-		p.meter.Began(it.record)
-		bad, judged := p.judge(it)
-		if judged && p.quality.add(bad) > p.cfg.QualityLimit && p.cfg.QualityLimit > 0 {
-			items, halt = items[:i+1], true
-			break
-		}
-	}
-	for _, it := range items {
-		if !it.decided && p.service != nil {
-			it.question = p.ask(ctx, questions, it)
-		}
-	}
 	for todo := items; len(todo) > 0; {
-		again, cause := p.write(ctx, todo)
+		again, cause := p.write(ctx, todo, questions)
 		if cause != nil {
+			due := time.Now().Add(p.cfg.RetryAfter)
 			p.hold(again, p.cfg.RetryAfter)
-			if !sleep(ctx, p.cfg.RetryAfter) {
+			p.keepUp(ctx)
+			if !sleep(ctx, time.Until(due)) {
 				break
 			}
 		}
@@ -84,7 +90,70 @@ func (p *Pipeline) process(ctx context.Context, items []*item) (halt bool) {
 	for _, q := range questions { // no lookup outlives its batch
 		<-q.done
 	}
-	return halt
+	return p.loop.halt
+}
+
+// decide judges what is not judged yet. It returns how many of the items are to be written: all of them, or those up to
+// the one that exceeds the quality limit.
+func (p *Pipeline) decide(items []*item) (n int, halt bool) {
+	defer p.rest()
+	for run := range runs(items) {
+		p.begin(run)
+		for i, it := range run {
+			n++
+			if it.judged {
+				continue
+			}
+			p.began(i)
+			it.judged = true
+			bad, judged := p.judge(it)
+			if judged && p.loop.quality.add(bad) > p.cfg.QualityLimit && p.cfg.QualityLimit > 0 {
+				p.loop.halt = true
+				return n, true
+			}
+		}
+	}
+	return n, false
+}
+
+// runs are the stretches of items that belong to one partition each.
+func runs(items []*item) iter.Seq[[]*item] {
+	return func(yield func([]*item) bool) {
+		for from, i := 0, 1; i <= len(items); i++ {
+			if i < len(items) && items[i].own == items[from].own {
+				continue
+			}
+			if !yield(items[from:i]) {
+				return
+			}
+			from = i
+		}
+	}
+}
+
+// begin says which run the series will be about.
+func (p *Pipeline) begin(run []*item) {
+	p.rest()
+	p.loop.records = p.loop.records[:0]
+	for _, it := range run {
+		p.loop.records = append(p.loop.records, it.record)
+	}
+}
+
+// began says that the i-th record of the run is in work, and after it the next ones.
+func (p *Pipeline) began(i int) {
+	if !p.loop.running {
+		p.loop.series.Begin(p.loop.records[i:])
+		p.loop.running = true
+	}
+}
+
+// rest says that none is: whatever does not simply succeed is told to the meter of its record alone.
+func (p *Pipeline) rest() {
+	if p.loop.running {
+		p.loop.series.End()
+		p.loop.running = false
+	}
 }
 
 // hold says that records wait by plan. Who waits for a broker or a service is not wedged: a restart would help neither.
@@ -102,7 +171,7 @@ func (p *Pipeline) judge(it *item) (bad, judged bool) {
 		p.tombstone(it)
 		return false, false
 	}
-	event, err := Normalise(r.Value)
+	event, err := normalise(r.Value)
 	if err != nil {
 		p.dead(it, err)
 		return false, false
@@ -175,12 +244,15 @@ func (p *Pipeline) ask(ctx context.Context, questions map[string]*question, it *
 
 // answered finishes the enrichment of an item; it is false if that must not be waited for any longer.
 func (p *Pipeline) answered(ctx context.Context, it *item, waiting []*item) bool {
-	patience := time.NewTicker(ackPatience)
+	patience, progress := time.NewTicker(ackPatience), time.NewTicker(p.cfg.CommitInterval)
 	defer patience.Stop()
+	defer progress.Stop()
 	for open := true; open; {
 		select {
 		case <-it.question.done:
 			open = false
+		case <-progress.C:
+			p.keepUp(ctx)
 		case <-patience.C:
 			p.hold(waiting, ackPatience)
 		case <-it.own.ctx.Done():
@@ -194,7 +266,6 @@ func (p *Pipeline) answered(ctx context.Context, it *item, waiting []*item) bool
 	case err != nil && err != errUnknown:
 		return false
 	default:
-		p.meter.Check("service", readiness, nil)
 		it.event.Risk = risk
 		p.route(it)
 	}
@@ -203,14 +274,19 @@ func (p *Pipeline) answered(ctx context.Context, it *item, waiting []*item) bool
 
 // route decides the outputs of an event that has come through all stages.
 func (p *Pipeline) route(it *item) {
-	events, err := it.rules.expand(it.event)
-	if err != nil {
-		p.dead(it, err)
-		return
+	only := [1]Event{it.event}
+	events, outputs := only[:], it.only[:0]
+	if it.rules.Expand != nil {
+		var err error
+		if events, err = it.rules.expand(it.event); err != nil {
+			p.dead(it, err)
+			return
+		}
+		outputs = make([]output, 0, len(events))
 	}
-	outputs := make([]output, 0, len(events))
-	for _, e := range events {
-		topic, err := it.rules.Route(e)
+	for i := range events {
+		e := &events[i]
+		topic, err := it.rules.Route(*e)
 		if err != nil {
 			p.dead(it, err)
 			return
@@ -220,7 +296,8 @@ func (p *Pipeline) route(it *item) {
 			at = it.record.Timestamp // Kafka has no time before 1970
 		}
 		// Each output is a record of its own with headers of its own: the client writes into what it is given.
-		out := &kgo.Record{Topic: topic, Key: []byte(e.Customer), Value: e.Encode(), Timestamp: at, Headers: it.headers()}
+		out := p.loop.memory.record()
+		out.Topic, out.Key, out.Value, out.Timestamp, out.Headers = topic, p.loop.memory.text(e.Customer), p.loop.memory.encode(e, len(it.record.Value)+200), at, p.headers(it)
 		if size := bytesOf(out); size > p.cfg.MaxRecordBytes {
 			p.dead(it, fmt.Errorf("an output of %d bytes is larger than %d", size, p.cfg.MaxRecordBytes))
 			return
@@ -242,7 +319,7 @@ func bytesOf(r *kgo.Record) int {
 func (p *Pipeline) tombstone(it *item) {
 	for _, topic := range it.rules.topics() {
 		it.outputs = append(it.outputs, output{record: &kgo.Record{
-			Topic: topic, Key: []byte(key(it.record.Key)), Timestamp: it.record.Timestamp, Headers: it.headers(),
+			Topic: topic, Key: []byte(key(it.record.Key)), Timestamp: it.record.Timestamp, Headers: p.headers(it),
 		}})
 	}
 	it.outcome, it.decided = meter.Processed, true
@@ -250,6 +327,7 @@ func (p *Pipeline) tombstone(it *item) {
 
 // dead makes a dead letter of a record, in place of everything else that would be written for it.
 func (p *Pipeline) dead(it *item, err error) {
+	p.rest()
 	p.meter.Failed(it.record, err)
 	p.aside(it, meter.Dead, "", p.cfg.DeadLetters, meter.Redact(err.Error(), it.record))
 }
@@ -259,14 +337,17 @@ func (p *Pipeline) aside(it *item, outcome meter.Outcome, counter, topic, reason
 	r := it.record
 	it.outputs = []output{{record: &kgo.Record{
 		Topic: topic, Key: r.Key, Value: r.Value, Timestamp: r.Timestamp,
-		Headers: append(append(it.headers(), header(HeaderReason, reason)), more...),
+		Headers: append(append(p.headers(it), header(HeaderReason, reason)), more...),
 	}}}
 	it.outcome, it.counter, it.decided = outcome, counter, true
 }
 
-func (it *item) headers() []kgo.RecordHeader {
-	out := make([]kgo.RecordHeader, 0, len(it.record.Headers)+4)
-	return append(append(out, it.record.Headers...), header(HeaderRules, it.rules.Version), header(HeaderOrigin, origin(it.record)))
+// headers are the source's and behind them the pipeline's own. Each record has a list of its own, because the client's
+// hooks may write into it.
+func (p *Pipeline) headers(it *item) []kgo.RecordHeader {
+	m := &p.loop.memory
+	out := append(m.list(len(it.record.Headers)+2), it.record.Headers...)
+	return append(out, kgo.RecordHeader{Key: HeaderRules, Value: m.text(it.rules.Version)}, kgo.RecordHeader{Key: HeaderOrigin, Value: m.origin(it.record)})
 }
 
 func header(key, value string) kgo.RecordHeader {
@@ -275,15 +356,43 @@ func header(key, value string) kgo.RecordHeader {
 
 // write produces what is not acknowledged yet, in the order of the items, and waits for the acknowledgements. It returns
 // the items that have to be tried again, with what has to follow them.
-func (p *Pipeline) write(ctx context.Context, items []*item) (again []*item, cause error) {
-	acks := &acks{all: make(chan struct{})}
-	acks.left.Store(1)
-	written := items
+func (p *Pipeline) write(ctx context.Context, items []*item, questions map[string]*question) (again []*item, cause error) {
+	acks := newAcks()
+	step := piece
+	if p.service != nil {
+		step = len(items) // all questions of a batch are asked before the first answer is waited for
+	}
+	written := 0
+	for written < len(items) && !acks.refused() {
+		next := items[written:min(written+step, len(items))]
+		n, halt := p.decide(next)
+		if next = next[:n]; halt {
+			items = items[:written+n]
+		}
+		for _, it := range next {
+			if !it.decided && it.question == nil && p.service != nil {
+				it.question = p.ask(ctx, questions, it)
+			}
+		}
+		n = p.produce(ctx, next, acks)
+		if written += n; n < len(next) {
+			items = items[:written]
+		}
+	}
+	acks.one()
+	if !p.acknowledged(ctx, acks, items[:written]) {
+		return nil, nil // they may still arrive; nothing of this is committed
+	}
+	again, cause = p.sort(items[:written], acks.failed)
+	return append(again, items[written:]...), cause
+}
+
+// produce hands outputs to the client. It returns how many of the items it was that it has not given up.
+func (p *Pipeline) produce(ctx context.Context, items []*item, acks *acks) int {
 	for i, it := range items {
 		if !it.decided && it.own.ctx.Err() == nil && (it.question == nil || !p.answered(ctx, it, items[i:])) {
 			if it.own.ctx.Err() == nil {
-				written = items[:i]
-				break
+				return i
 			}
 		}
 		if it.own.ctx.Err() != nil {
@@ -293,24 +402,33 @@ func (p *Pipeline) write(ctx context.Context, items []*item) (again []*item, cau
 			if out := &it.outputs[j]; !out.acked {
 				acks.left.Add(1)
 				// Not the partition's context: a record that is cancelled before the client has its producer id makes it spin.
-				p.client.Produce(context.Background(), out.record, func(_ *kgo.Record, err error) {
-					out.acked, out.err = err == nil, err
-					acks.one()
-				})
+				p.client.Produce(context.Background(), out.record, acks.promise)
 			}
 		}
 	}
-	acks.one()
-	if !p.acknowledged(ctx, acks, written) {
-		return nil, nil // they may still arrive; nothing of this is committed
-	}
-	return p.sort(written)
+	return len(items)
 }
 
-// acks is closed when everything that was produced has been answered.
+// acks waits for the answers to what was produced.
 type acks struct {
-	left atomic.Int64
-	all  chan struct{}
+	left    atomic.Int64
+	all     chan struct{} // closed when nothing is left
+	promise func(*kgo.Record, error)
+
+	mu     sync.Mutex
+	failed map[*kgo.Record]error
+}
+
+func newAcks() *acks {
+	a := &acks{all: make(chan struct{})}
+	a.left.Store(1)
+	a.promise = func(r *kgo.Record, err error) {
+		if err != nil {
+			a.fail(r, err)
+		}
+		a.one()
+	}
+	return a
 }
 
 func (a *acks) one() {
@@ -319,14 +437,33 @@ func (a *acks) one() {
 	}
 }
 
+func (a *acks) fail(r *kgo.Record, err error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.failed == nil {
+		a.failed = map[*kgo.Record]error{}
+	}
+	a.failed[r] = err
+}
+
+// refused says that something has failed: what comes behind it should not be written before it.
+func (a *acks) refused() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return len(a.failed) > 0
+}
+
 // acknowledged waits for the answers, however long it takes: more must not be taken up meanwhile.
 func (p *Pipeline) acknowledged(ctx context.Context, a *acks, waiting []*item) bool {
-	patience := time.NewTicker(ackPatience)
+	patience, progress := time.NewTicker(ackPatience), time.NewTicker(p.cfg.CommitInterval)
 	defer patience.Stop()
+	defer progress.Stop()
 	for {
 		select {
 		case <-a.all:
 			return true
+		case <-progress.C:
+			p.keepUp(ctx)
 		case <-patience.C:
 			p.meter.Check("output", readiness, errWaiting)
 			p.hold(waiting, ackPatience)
@@ -337,11 +474,15 @@ func (p *Pipeline) acknowledged(ctx context.Context, a *acks, waiting []*item) b
 }
 
 // sort ends the items that are written and returns those that are not, and why they have to wait. What was refused for
-// good is dead-lettered; what may pass is written again, together with later outputs of the same key: they would have
-// overtaken it.
-func (p *Pipeline) sort(items []*item) (again []*item, cause error) {
-	type place struct{ topic, key string }
+// good is dead-lettered; what may pass is written again, together with what comes behind it in its partition and goes to
+// the same topic: that would have overtaken it.
+func (p *Pipeline) sort(items []*item, errs map[*kgo.Record]error) (again []*item, cause error) {
+	type place struct {
+		source *ownership
+		topic  string
+	}
 	var late map[place]bool
+	ended := make([]*item, 0, len(items))
 	for _, it := range items {
 		if it.own.ctx.Err() != nil {
 			continue
@@ -350,7 +491,14 @@ func (p *Pipeline) sort(items []*item) (again []*item, cause error) {
 		repeat := false
 		for j := range it.outputs {
 			out := &it.outputs[j]
-			at := place{out.record.Topic, string(out.record.Key)}
+			if !out.acked {
+				out.err = errs[out.record]
+				out.acked = out.err == nil
+			}
+			if len(errs) == 0 {
+				continue
+			}
+			at := place{it.own, out.record.Topic}
 			switch {
 			case out.err != nil && permanent(out.err) && it.outcome != meter.Dead:
 				refused = out.err
@@ -372,11 +520,12 @@ func (p *Pipeline) sort(items []*item) (again []*item, cause error) {
 			cause = failed
 			p.meter.Failed(it.record, failed)
 		case !repeat:
-			p.end(it)
+			ended = append(ended, it)
 			continue
 		}
 		again = append(again, it)
 	}
+	p.end(ended)
 	p.meter.Check("output", readiness, cause)
 	if cause != nil {
 		slog.Warn("outputs were refused", "items", len(again), "error", cause)
@@ -397,14 +546,81 @@ func permanent(err error) bool {
 	}, func(known error) bool { return errors.Is(err, known) })
 }
 
-func (p *Pipeline) end(it *item) {
-	p.mu.Lock()
-	it.done = true
-	p.mu.Unlock()
-	p.meter.Ended(it.record, it.outcome)
-	if it.counter != "" {
-		p.meter.Count(it.counter, 1)
+// end is where records are over.
+func (p *Pipeline) end(items []*item) {
+	for run := range runs(items) {
+		p.begin(run)
+		for i, it := range run {
+			if it.outcome == meter.Processed {
+				p.began(i)
+				p.loop.series.Done()
+				continue
+			}
+			p.rest()
+			p.meter.Ended(it.record, it.outcome)
+			if it.counter != "" {
+				p.meter.Count(it.counter, 1)
+			}
+		}
 	}
+	p.rest()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, it := range items {
+		it.done = true
+	}
+}
+
+// memory is what outputs are made of. It comes in large pieces, and is not used twice: the client has it.
+type memory struct {
+	records []kgo.Record
+	headers []kgo.RecordHeader
+	bytes   []byte
+}
+
+func (m *memory) record() *kgo.Record {
+	if len(m.records) == 0 {
+		m.records = make([]kgo.Record, 128)
+	}
+	r := &m.records[0]
+	m.records = m.records[1:]
+	return r
+}
+
+// list is empty, with room for n headers.
+func (m *memory) list(n int) []kgo.RecordHeader {
+	if len(m.headers) < n {
+		m.headers = make([]kgo.RecordHeader, max(n, 512))
+	}
+	out := m.headers[:0:n]
+	m.headers = m.headers[n:]
+	return out
+}
+
+// room is empty, with room for n bytes; what it has become is given to taken.
+func (m *memory) room(n int) []byte {
+	if len(m.bytes) <= n { // nor nil, if n is 0
+		m.bytes = make([]byte, max(n, 32<<10))
+	}
+	return m.bytes[:0:n]
+}
+
+func (m *memory) taken(out []byte) []byte {
+	if len(out) <= len(m.bytes) {
+		m.bytes = m.bytes[len(out):]
+	}
+	return slices.Clip(out)
+}
+
+func (m *memory) text(s string) []byte { return m.taken(append(m.room(len(s)), s...)) }
+
+// encode is what e.Encode returns, which will probably be no longer than that.
+func (m *memory) encode(e *Event, n int) []byte { return m.taken(e.appendTo(m.room(n))) }
+
+func (m *memory) origin(r *kgo.Record) []byte {
+	out := append(append(m.room(len(r.Topic)+40), r.Topic...), '/')
+	out = append(strconv.AppendInt(out, int64(r.Partition), 10), '/')
+	return m.taken(strconv.AppendInt(out, r.Offset, 10))
 }
 
 // table is what a compacted topic says by now: the segment of each customer.
@@ -438,6 +654,7 @@ func (t *table) apply(fetches kgo.Fetches) {
 func (t *table) follow(ctx context.Context, client *kgo.Client, topic string, retry time.Duration, loaded chan<- struct{}) {
 	left, err := ends(ctx, client, topic)
 	for ; err != nil; left, err = ends(ctx, client, topic) {
+		slog.Warn("the end of the reference table is not known", "topic", topic, "error", err)
 		if !sleep(ctx, retry) {
 			return
 		}
@@ -449,6 +666,11 @@ func (t *table) follow(ctx context.Context, client *kgo.Client, topic string, re
 			open = false
 		}
 		fetches := client.PollFetches(ctx)
+		fetches.EachError(func(topic string, number int32, err error) {
+			if ctx.Err() == nil {
+				slog.Warn("fetching failed", "topic", topic, "partition", number, "error", err)
+			}
+		})
 		t.apply(fetches)
 		fetches.EachRecord(func(r *kgo.Record) {
 			// The last offset may be the end of a transaction, or of a record that compaction has taken since.
@@ -530,14 +752,16 @@ func (s *service) remember(customer, risk string, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := time.Now()
-	if len(s.known) >= maxAnswers {
-		for c, a := range s.known {
-			if !now.Before(a.till) || len(s.known) >= maxAnswers {
-				delete(s.known, c)
-			}
+	looked := 0
+	for c, a := range s.known { // at a few, in the order of chance: looking at all of them would take too long
+		if looked++; len(s.known) < maxAnswers || looked > 10 {
+			break
+		}
+		if !now.Before(a.till) || looked == 10 {
+			delete(s.known, c)
 		}
 	}
-	s.known[customer] = answer{risk, err, now.Add(s.ttl)}
+	s.known[strings.Clone(customer)] = answer{risk, err, now.Add(s.ttl)}
 }
 
 // ask makes one request. Only an answer is remembered (that nobody knows the customer is one), never an error: the next
@@ -587,7 +811,11 @@ func (p *Pipeline) inquire(ctx context.Context, q *question, customer string, as
 	defer close(q.done)
 	for {
 		q.risk, q.err = p.service.ask(ctx, customer)
-		if q.err == nil || q.err == errUnknown || ctx.Err() != nil {
+		if q.err == nil || q.err == errUnknown {
+			p.meter.Check("service", readiness, nil)
+			return
+		}
+		if ctx.Err() != nil {
 			return
 		}
 		p.meter.Failed(asker.record, q.err)
