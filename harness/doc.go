@@ -48,6 +48,8 @@
 // barks; set KATA_DEBUG=1 where it is not noticed. Steps (TestStep01_…) after a red one are skipped unless -all is given.
 //
 // With KAFKA_BROKERS=host:port,… the same stories run in real time on that cluster, with topics and groups of their own
-// that are removed afterwards. Promises about instants then have some seconds of slack. -report=dir writes the timeline
+// that are removed afterwards; KAFKA_SASL_USERNAME, KAFKA_SASL_PASSWORD, KAFKA_SASL_MECHANISM, KAFKA_TLS and
+// KAFKA_TLS_CA_FILE, _CERT_FILE and _KEY_FILE let them in. Transactional ids are made unique by [World.TransactionalID];
+// Kafka forgets them by itself. Promises about instants then have some seconds of slack. -report=dir writes the timeline
 // of every red story as a page. Stories do not run in parallel.
 package harness
