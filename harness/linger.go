@@ -95,13 +95,22 @@ func (p *Process) overheard(f *wire.Frame, resp kmsg.Response, sent int) wire.Ve
 		p.replied(f.Request, resp, sent)
 	}
 	p.mu.Lock()
+	heard := p.heard
+	p.mu.Unlock()
+	select {
+	case heard <- struct{}{}: // nobody listens to nil
+	default:
+	}
+	return p.unheeded()
+}
+
+// unheeded is what becomes of a reply to a dead process. While its wires are up this one stays up as well: what the broker
+// has still to say on it shows what it has done.
+func (p *Process) unheeded() wire.Verdict {
+	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.lingered == nil {
 		return wire.Cut()
-	}
-	select {
-	case p.heard <- struct{}{}:
-	default:
 	}
 	return wire.Pass()
 }

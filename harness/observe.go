@@ -94,7 +94,7 @@ func (o *observer) Reply(f *wire.Frame, resp kmsg.Response) wire.Verdict {
 		p.replied(f.Request, resp, flying.sent)
 	}
 	if p.point(After, Request(f.Key)) {
-		return wire.Cut()
+		return p.unheeded()
 	}
 	if fault := flying.fault; fault != nil {
 		switch fault.kind {
