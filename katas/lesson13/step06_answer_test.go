@@ -18,13 +18,15 @@ import (
 func TestStep06_EachRequestIsRepliedToWhereItAsksForIt(t *testing.T) {
 	harness.Run(t, func(w *harness.World) {
 		c, work := newCounterpart(w), w.Effects("pricing")
-		startPricing(w, "pricing", c.answering(), nil, quoteOnce(work))
+		bulk := w.Topic("bulk-requests", 1)
+		startPricing(w, "pricing", c.answering(func(cfg *ResponderConfig) { cfg.Topics = append(cfg.Topics, bulk.Name) }), nil, quoteOnce(work))
 
 		c.ask("book", "pen", "ink")
+		bulk.To(0, c.request("crate"))
 		c.requests.To(0, c.request("globe", HeaderReplyPartition, ""), c.request("atlas", HeaderReplyPartition, "", HeaderDeadline, FormatDeadline(time.Now().Add(time.Hour))))
 
-		w.Within(time.Minute, c.group.Drained(c.requests))
-		w.Claim(work.Once("book", "pen", "ink", "globe", "atlas"), c.repliedOnce("book", "pen", "ink"), func(*harness.World) error {
+		w.Within(time.Minute, c.group.Drained(c.requests, bulk))
+		w.Claim(work.Once("book", "pen", "ink", "globe", "atlas", "crate"), c.repliedOnce("book", "pen", "ink", "crate"), func(*harness.World) error {
 			for _, thing := range []string{"globe", "atlas"} {
 				if replies := repliedTo(c.replies, thing); len(replies) != 1 || string(replies[0].Value) != "price of "+thing {
 					return harness.Broke[harness.Lost]("a requester that listens to all partitions names none", "the request for %s names no partition; it got %d replies", thing, len(replies))

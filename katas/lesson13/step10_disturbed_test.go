@@ -373,6 +373,42 @@ func TestStep16_ProgressIsCommittedWithinTheInterval(t *testing.T) {
 	})
 }
 
+// What is replied to is progress, however long the next one of its partition takes.
+func TestStep16_ProgressIsCommittedWhileTheNextOneIsInWork(t *testing.T) {
+	harness.Run(t, func(w *harness.World) {
+		c := newCounterpart(w)
+		startPricing(w, "pricing", c.answering(), nil, func(p *harness.Process, ctx context.Context, r *kgo.Record) ([][]byte, error) {
+			if string(r.Value) == "globe" {
+				return takes(time.Minute)(p, ctx, r)
+			}
+			return quote(p, ctx, r)
+		})
+		w.Sleep(10 * time.Second)
+		c.requests.To(0, c.request("book"), c.request("pen"), c.request("globe"))
+
+		w.Within(5*time.Second, c.committed(2))
+		w.Within(2*time.Minute, c.group.Drained(c.requests))
+		w.Claim(c.repliedOnce("book", "pen", "globe"), c.repliedBeforeCommitted())
+	})
+}
+
+// committed claims that the requests below an offset are committed.
+//
+//go:noinline
+func (c *counterpart) committed(offset int64) harness.Claim {
+	return func(w *harness.World) error {
+		reached := int64(0)
+		for _, e := range w.Journal().Events(harness.Of(harness.Committed), on(c.requests)) {
+			reached = max(reached, e.Offset)
+		}
+		if reached < offset {
+			return harness.Broke[harness.Stuck]("a crash repeats what is not committed, for as long as the slowest request takes",
+				"%d requests have their replies and wait for nothing; committed are those below %d", offset, reached)
+		}
+		return nil
+	}
+}
+
 // A second instance joins while requests are in work: they are finished first, and nothing is done twice.
 func TestStep16_ARebalanceRepeatsNothing(t *testing.T) {
 	harness.Run(t, func(w *harness.World) {

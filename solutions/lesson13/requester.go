@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -65,9 +64,10 @@ type Requester struct {
 	closed  chan struct{}       // closed when nobody gets a reply any more
 	ended   chan struct{}       // closed when Run has returned
 	client  *kgo.Client         // once ready
+	alarms  sync.Pool           // of *alarm
 
-	mu       sync.Mutex // held for work in memory alone
-	waiting  map[string]*waiter
+	mu       sync.Mutex         // held for work in memory alone
+	waiting  map[string]*waiter // by correlation id
 	running  bool
 	stopping bool
 	stop     context.CancelFunc
@@ -89,6 +89,7 @@ func NewRequester(cfg RequesterConfig, opts ...kgo.Opt) (*Requester, error) {
 		},
 		ready: make(chan struct{}), closed: make(chan struct{}), ended: make(chan struct{}), waiting: map[string]*waiter{},
 	}
+	q.alarms.New = newAlarm
 	q.meter = meter.New(meter.Config{})
 	q.meter.Check("replies", ops.Readiness, errors.New("Run has not begun to listen yet"))
 	// ProducerLinger(0): a request that waits for company is latency. MetadataMinAge: a leader that moved is found in a
@@ -141,10 +142,11 @@ func (q *Requester) Run(ctx context.Context) error {
 	}
 	q.client = client
 	close(q.ready)
+	series := q.meter.Series()
 	for ctx.Err() == nil {
 		fetches := client.PollFetches(ctx)
 		q.meter.Polled(fetches)
-		fetches.EachRecord(q.hear)
+		fetches.EachPartition(func(p kgo.FetchTopicPartition) { q.hear(series, p.Records) })
 		if fetches.NumRecords() == 0 && fetches.Err() != nil {
 			pause(ctx, 100*time.Millisecond) // an error that stands comes back at once
 		}
@@ -204,7 +206,10 @@ func (q *Requester) shut() {
 	default:
 		close(q.closed)
 	}
-	clear(q.waiting)
+	for id, w := range q.waiting {
+		delete(q.waiting, id)
+		w.end(ErrClosed)
+	}
 }
 
 // Ask sends a request and waits for its reply: the first part of an answer that comes. Its timeout runs from the call and
@@ -248,23 +253,25 @@ func (q *Requester) ask(ctx context.Context, request Request, w *waiter, each fu
 	if timeout <= 0 {
 		timeout = q.cfg.Timeout
 	}
-	ctx, cancel := context.WithDeadlineCause(ctx, began.Add(timeout), ErrTimeout)
-	defer cancel()
-
-	release, err := q.admit(ctx)
-	if err != nil {
+	// No context of the request's own: that would be a quarter of what asking costs.
+	w.alarm = q.alarms.Get().(*alarm)
+	w.timer.Reset(timeout)
+	defer q.putBack(w.alarm)
+	if err := q.admit(ctx, w.timer.C); err != nil {
 		return err
 	}
-	defer release()
+	defer q.release()
 
-	id := q.prefix + strconv.FormatUint(q.last.Add(1), 10)
-	w.wake = make(chan struct{}, 1)
+	id := q.newID()
 	// Register before sending: the reply may be faster than whatever comes after Produce.
 	if !q.register(id, w) {
 		return ErrClosed
 	}
 	defer q.forget(id)
-	deadline, _ := ctx.Deadline()
+	deadline := began.Add(timeout)
+	if at, limited := ctx.Deadline(); limited && at.Before(deadline) {
+		deadline = at
+	}
 	r := q.record(request, id)
 	r.Headers = append(r.Headers, q.replyTo[0], q.replyTo[1], kgo.RecordHeader{Key: HeaderDeadline, Value: []byte(FormatDeadline(deadline))})
 	// Not in the caller's context: the client fails a whole batch when the context of its first record ends, and the others
@@ -277,11 +284,11 @@ func (q *Requester) ask(ctx context.Context, request Request, w *waiter, each fu
 	for {
 		var over error
 		select {
-		case <-w.wake:
-		case <-q.closed:
-			over = ErrClosed
+		case <-w.wake: // also at the requester's end
+		case <-w.timer.C:
+			over = ErrTimeout
 		case <-ctx.Done():
-			over = q.gaveUp(ctx)
+			over = gaveUp(ctx)
 		}
 		replies, complete, err := q.take(w) // what came in the same instant has come in time
 		for _, reply := range replies {
@@ -300,52 +307,66 @@ func (q *Requester) ask(ctx context.Context, request Request, w *waiter, each fu
 	}
 }
 
-// gaveUp says why a request's context has ended.
-func (q *Requester) gaveUp(ctx context.Context) error {
-	switch cause := context.Cause(ctx); {
-	case errors.Is(cause, ErrTimeout):
-		return ErrTimeout
-	case errors.Is(ctx.Err(), context.DeadlineExceeded):
+// gaveUp says why a caller's context has ended.
+func gaveUp(ctx context.Context) error {
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		return fmt.Errorf("%w: %w", ErrTimeout, ctx.Err())
-	default:
-		return ctx.Err()
 	}
+	return ctx.Err()
 }
 
-// admit waits until requests can be sent and there is a place for one more; release gives it back.
-func (q *Requester) admit(ctx context.Context) (release func(), err error) {
+// admit waits until requests can be sent and there is a place for one more, which release gives back.
+func (q *Requester) admit(ctx context.Context, timeout <-chan time.Time) error {
 	select {
 	case <-q.closed:
-		return nil, ErrClosed
-	case <-ctx.Done():
-		return nil, q.gaveUp(ctx)
+		return ErrClosed
 	default:
 	}
-	release = func() { <-q.slots }
+	if ctx.Err() != nil {
+		return gaveUp(ctx)
+	}
 	select {
 	case q.slots <- struct{}{}:
 	default:
 		if q.cfg.WhenFull == FullFails {
-			return nil, ErrTooMany
+			return ErrTooMany
 		}
 		select {
 		case q.slots <- struct{}{}:
 		case <-q.closed:
-			return nil, ErrClosed
+			return ErrClosed
+		case <-timeout:
+			return ErrTimeout
 		case <-ctx.Done():
-			return nil, q.gaveUp(ctx)
+			return gaveUp(ctx)
 		}
 	}
 	select {
+	case <-q.ready: // looked at alone first: it costs no lock that all callers share
+		return nil
+	default:
+	}
+	var err error
+	select {
 	case <-q.ready:
-		return release, nil
+		return nil
 	case <-q.closed:
 		err = ErrClosed
+	case <-timeout:
+		err = ErrTimeout
 	case <-ctx.Done():
-		err = q.gaveUp(ctx)
+		err = gaveUp(ctx)
 	}
-	release()
-	return nil, err
+	q.release()
+	return err
+}
+
+func (q *Requester) release() { <-q.slots }
+
+// newID is a correlation id that nobody has had, here or anywhere.
+func (q *Requester) newID() string {
+	var room [40]byte
+	return string(strconv.AppendUint(append(room[:0], q.prefix...), q.last.Add(1), 10))
 }
 
 // record is the request as it is sent, without where to reply to.
@@ -360,10 +381,11 @@ func (q *Requester) record(request Request, id string) *kgo.Record {
 
 // waiter is one caller's place. What it takes is under the requester's mutex; it never makes the dispatcher wait.
 type waiter struct {
-	wake    chan struct{} // has room for one
-	replies []Reply       // taken and not yet handed out
-	done    bool          // takes no more
-	err     error         // why not
+	*alarm
+	replies []Reply  // taken and not yet handed out
+	first   [1]Reply // room for what is most often all of them
+	done    bool     // takes no more
+	err     error    // why not
 
 	wants  int             // Ask and Gather: how many replies complete it
 	taken  int             // how many there were
@@ -372,11 +394,35 @@ type waiter struct {
 	limit  int             // Stream: how many may wait
 }
 
+// alarm is what a caller waits with. The next one uses it again: making it is dear. It may ring once more for the last
+// one, so whoever it wakes looks whether there is anything.
+type alarm struct {
+	wake  chan struct{} // has room for one
+	timer *time.Timer
+}
+
+func newAlarm() any {
+	a := &alarm{wake: make(chan struct{}, 1), timer: time.NewTimer(time.Hour)}
+	a.timer.Stop()
+	return a
+}
+
+func (q *Requester) putBack(a *alarm) {
+	a.timer.Stop()
+	q.alarms.Put(a)
+}
+
 func (w *waiter) nudge() {
 	select {
 	case w.wake <- struct{}{}:
 	default: // one is enough
 	}
+}
+
+// end ends a wait with an error.
+func (w *waiter) end(err error) {
+	w.done, w.err = true, err
+	w.nudge()
 }
 
 func (q *Requester) register(id string, w *waiter) bool {
@@ -395,14 +441,13 @@ func (q *Requester) forget(id string) {
 	delete(q.waiting, id)
 }
 
-// fail ends a wait with an error.
+// fail ends the wait of whoever still waits.
 func (q *Requester) fail(id string, err error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if w := q.waiting[id]; w != nil {
 		delete(q.waiting, id)
-		w.done, w.err = true, err
-		w.nudge()
+		w.end(err)
 	}
 }
 
@@ -414,43 +459,70 @@ func (q *Requester) take(w *waiter) (replies []Reply, complete bool, err error) 
 	return replies, w.done, w.err
 }
 
-// hear hands a reply to its caller, if somebody still waits for it.
-func (q *Requester) hear(r *kgo.Record) {
-	switch id, _ := Header(r, HeaderCorrelationID); {
-	case !strings.HasPrefix(id, q.prefix): // another instance's, or an earlier life's
-		q.meter.Count("foreign_replies", 1)
+// hear hands replies of one partition to their callers, those for which somebody still waits.
+func (q *Requester) hear(series *meter.Series, records []*kgo.Record) {
+	heard := false // the series has begun
+	for i, r := range records {
+		nobody := q.deliver(r)
+		if nobody == "" {
+			if !heard {
+				series.Begin(records[i:])
+				heard = true
+			}
+			series.Done()
+			continue
+		}
+		series.End()
+		heard = false
+		q.meter.Count(nobody, 1)
 		q.meter.Ended(r, meter.Filtered)
-	case !q.deliver(id, r):
-		q.meter.Count("unawaited_replies", 1)
-		q.meter.Ended(r, meter.Filtered)
-	default:
-		q.meter.Ended(r, meter.Processed)
 	}
+	series.End()
 }
 
-// deliver is false if nobody waits for the reply.
-func (q *Requester) deliver(id string, r *kgo.Record) bool {
+// deliver hands a reply to its caller. If there is none it returns what the reply is to be counted as.
+func (q *Requester) deliver(r *kgo.Record) (nobody string) {
+	id := correlation(r)
+	if len(id) < len(q.prefix) || string(id[:len(q.prefix)]) != q.prefix { // another instance's, or an earlier life's
+		return "foreign_replies"
+	}
+	reply := replyOf(r)
 	q.mu.Lock()
-	w := q.waiting[id]
-	wanted := w != nil && w.accept(r)
+	w := q.waiting[string(id)]
+	wanted := w != nil && w.accept(r, reply)
 	if wanted && w.done {
-		delete(q.waiting, id) // the first one wins: there is nobody left for a second
+		delete(q.waiting, string(id)) // the first one wins: there is nobody left for a second
 	}
 	q.mu.Unlock()
-	if wanted {
-		w.nudge()
+	if !wanted {
+		return "unawaited_replies"
 	}
-	return wanted
+	w.nudge()
+	return ""
 }
 
-// accept takes a reply in, if it is one that w still wants.
-func (w *waiter) accept(r *kgo.Record) bool {
+// correlation is a reply's id. The text is not copied, as Header would.
+func correlation(r *kgo.Record) []byte {
+	for _, h := range r.Headers {
+		if h.Key == HeaderCorrelationID {
+			return h.Value
+		}
+	}
+	return nil
+}
+
+func replyOf(r *kgo.Record) Reply {
 	reply := Reply{Value: r.Value, Headers: r.Headers}
 	reply.Responder, _ = Header(r, HeaderResponder)
 	if code, failed := Header(r, HeaderError); failed {
 		message, _ := Header(r, HeaderErrorMessage)
 		reply.Err = &RemoteError{Code: code, Message: message}
 	}
+	return reply
+}
+
+// accept takes a reply in, if it is one that w still wants.
+func (w *waiter) accept(r *kgo.Record, reply Reply) bool {
 	if w.from != nil {
 		if w.from[reply.Responder] {
 			return false
@@ -459,6 +531,9 @@ func (w *waiter) accept(r *kgo.Record) bool {
 	}
 	if w.stream {
 		return w.acceptPart(r, reply)
+	}
+	if w.taken == 0 {
+		w.replies = w.first[:0]
 	}
 	w.replies = append(w.replies, reply)
 	w.taken++
@@ -478,12 +553,12 @@ var ends = []string{"replied", "remote_errors", "timeouts", "cancelled", "not_se
 
 // count counts a request that has come to its end.
 func (q *Requester) count(began time.Time, err error) {
-	var remote *RemoteError
 	column := "failed"
+	_, refused := errors.AsType[*RemoteError](err)
 	switch {
 	case err == nil:
 		column = "replied"
-	case errors.As(err, &remote):
+	case refused:
 		column = "remote_errors"
 	case errors.Is(err, ErrTimeout):
 		column = "timeouts"
@@ -496,7 +571,7 @@ func (q *Requester) count(began time.Time, err error) {
 	case errors.Is(err, ErrClosed):
 		column = "closed"
 	}
-	if err == nil || remote != nil {
+	if err == nil || refused {
 		q.took.add(time.Since(began))
 	}
 	q.meter.Count(column, 1)
@@ -550,5 +625,125 @@ func pause(ctx context.Context, d time.Duration) bool {
 		return true
 	case <-ctx.Done():
 		return false
+	}
+}
+
+// Gathered is what several services replied to one request.
+type Gathered struct {
+	Replies []Reply // in the order in which they came; one that is an error has Err
+	Missing int     // how many did not come in time: 0 is complete
+}
+
+// Gather sends one request and waits for the replies of n different responders. A second reply of the same responder
+// does not count. At the deadline it returns what there is, with Missing above 0 and no error, also if there is nothing:
+// what to do with a part is for the caller to say. Other errors are those of Ask, with what came before.
+func (q *Requester) Gather(ctx context.Context, request Request, n int) (Gathered, error) {
+	if n < 1 {
+		return Gathered{}, fmt.Errorf("lesson13: Gather of %d replies: must be at least 1", n)
+	}
+	var g Gathered
+	err := q.ask(ctx, request, &waiter{wants: n, from: map[string]bool{}}, func(r Reply) error {
+		g.Replies = append(g.Replies, r)
+		return nil
+	})
+	g.Missing = n - len(g.Replies)
+	if errors.Is(err, ErrTimeout) {
+		err = nil
+	}
+	return g, err
+}
+
+// Stream sends a request and calls each with the parts of its answer, in order, none twice and none left out, until the
+// last one. Its timeout is for the whole stream. The error is that of Ask, what each returned, or ErrTooSlow: each is
+// called by the goroutine that called Stream, and while it works parts wait, at most StreamBuffer of them.
+func (q *Requester) Stream(ctx context.Context, request Request, each func(Reply) error) error {
+	return q.ask(ctx, request, &waiter{stream: true, limit: q.cfg.StreamBuffer}, func(r Reply) error {
+		if r.Err != nil {
+			return r.Err
+		}
+		return each(r)
+	})
+}
+
+// acceptPart takes the next part of a stream. One that was there already (a responder that crashed in the middle sends
+// all of them again) is dropped, and so is one with a gap in front of it: whoever sends again sends that one too.
+func (w *waiter) acceptPart(r *kgo.Record, reply Reply) bool {
+	part, numbered := Header(r, HeaderPart)
+	if n, err := strconv.Atoi(part); numbered && (err != nil || n != w.taken) {
+		return false
+	}
+	if len(w.replies) >= w.limit {
+		w.done, w.err = true, ErrTooSlow
+		return true
+	}
+	w.replies = append(w.replies, reply)
+	w.taken++
+	_, last := Header(r, HeaderEnd)
+	w.done = last || !numbered || reply.Err != nil
+	return true
+}
+
+// Submit sends a request and returns its correlation id as soon as the request is durable. Nobody waits for the answer:
+// it goes to CallbackTopic, if there is one, under that id, and is what Responder.Status tells of it. The request has a
+// deadline only if request.Timeout is set. ctx bounds the sending; the errors are ErrNotSent, ErrTimeout (ctx's deadline:
+// it is not known whether it was sent), context.Canceled and ErrClosed.
+func (q *Requester) Submit(ctx context.Context, request Request) (id string, err error) {
+	began := time.Now()
+	defer func() { q.count(began, err) }()
+	select {
+	case <-q.ready:
+	case <-q.closed:
+		return "", ErrClosed
+	case <-ctx.Done():
+		return "", gaveUp(ctx)
+	}
+	id = q.newID()
+	r := q.record(request, id)
+	if q.cfg.CallbackTopic != "" {
+		r.Headers = append(r.Headers, kgo.RecordHeader{Key: HeaderReplyTo, Value: []byte(q.cfg.CallbackTopic)})
+	}
+	if request.Timeout > 0 {
+		r.Headers = append(r.Headers, kgo.RecordHeader{Key: HeaderDeadline, Value: []byte(FormatDeadline(began.Add(request.Timeout)))})
+	}
+	sent := make(chan error, 1)
+	q.client.TryProduce(context.WithoutCancel(ctx), r, func(_ *kgo.Record, err error) { sent <- err })
+	select {
+	case err = <-sent:
+		if err == nil {
+			return id, nil
+		}
+		if errors.Is(err, kgo.ErrClientClosed) {
+			return "", ErrClosed
+		}
+		return "", fmt.Errorf("%w: %w", ErrNotSent, err)
+	case <-q.closed:
+		return "", ErrClosed
+	case <-ctx.Done():
+		return "", gaveUp(ctx)
+	}
+}
+
+// Poll asks lookup for the status of a submitted request, at once and then every interval, until it is StateDone, and
+// returns the answer's parts or its *RemoteError. A lookup that fails is repeated at the next interval like one that is
+// not done. When ctx ends, Poll returns ctx's error, joined with that of the last lookup if it failed.
+func Poll(ctx context.Context, id string, every time.Duration, lookup func(ctx context.Context, id string) (Status, error)) ([][]byte, error) {
+	if every <= 0 {
+		return nil, fmt.Errorf("lesson13: Poll every %v: must be longer than 0s", every)
+	}
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for {
+		status, err := lookup(ctx, id)
+		if err == nil && status.State == StateDone {
+			if status.Answer.Err != nil {
+				return nil, status.Answer.Err
+			}
+			return status.Answer.Parts, nil
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return nil, errors.Join(ctx.Err(), err)
+		}
 	}
 }

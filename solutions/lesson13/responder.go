@@ -171,7 +171,7 @@ func (s *Responder) enqueue(fetches kgo.Fetches) {
 	})
 }
 
-// round works on all queues at once, each in order.
+// round works on all queues at once, each in order, and ends with the slowest.
 func (s *Responder) round(ctx, work context.Context) {
 	s.mu.Lock()
 	all := make(map[topicPartition][]*kgo.Record, len(s.queues))
@@ -194,9 +194,10 @@ func (s *Responder) round(ctx, work context.Context) {
 }
 
 // answerAll answers requests of one partition in order until a rebalance or a stop wants it back, and returns how many
-// are done with. Replies are sent without waiting for each; a request is marked when everything up to it is durable.
+// are done with. Replies are sent without waiting for each.
 func (s *Responder) answerAll(ctx, work context.Context, queue []*kgo.Record) (done int) {
-	var sent []*reply
+	sent, settled := make(chan *reply, len(queue)), make(chan int)
+	go func() { settled <- s.settle(ctx, work, sent) }()
 	for _, r := range queue {
 		if ctx.Err() != nil || s.yield.Load() {
 			break
@@ -205,9 +206,16 @@ func (s *Responder) answerAll(ctx, work context.Context, queue []*kgo.Record) (d
 		if !ok {
 			break
 		}
-		sent = append(sent, one)
+		sent <- one
 	}
-	for _, one := range sent {
+	close(sent)
+	return <-settled
+}
+
+// settle marks each request when everything up to it is durable, while the next one is in work: that may take long, and
+// a crash repeats what is not committed.
+func (s *Responder) settle(ctx, work context.Context, sent <-chan *reply) (done int) {
+	for one := range sent {
 		if !s.durable(ctx, work, one) {
 			break
 		}
@@ -432,7 +440,7 @@ func (s *Responder) await(work context.Context, one *reply) (part int, err error
 			return 0, work.Err()
 		}
 	}
-	if err == nil && part == len(one.records) {
+	if err == nil && len(one.records) > 0 {
 		s.meter.Check("replies", ops.Readiness, nil)
 	}
 	return part, err
@@ -549,4 +557,92 @@ func (s *Responder) setPaused(paused bool) {
 	default:
 		client.ResumeFetchTopics(s.cfg.Topics...)
 	}
+}
+
+// Answer is what a request came to, as it is stored: its parts, or an error.
+type Answer struct {
+	Parts [][]byte
+	Err   *RemoteError
+}
+
+// Store keeps answers by correlation id, so that a request that comes again is answered again and not worked on again.
+// To survive a crash it must be outside the process, best of all where the work has its effect, in one transaction with
+// it. It is safe for concurrent use. An error is taken for one that passes.
+type Store interface {
+	Load(ctx context.Context, id string) (answer Answer, found bool, err error)
+	Save(ctx context.Context, id string, answer Answer) error
+}
+
+// State is how far a submitted request is.
+type State uint8
+
+// The states.
+const (
+	StateUnknown State = iota // not begun, or forgotten by now
+	StateWorking              // in work at this instance
+	StateDone                 // answered
+)
+
+// Status is what is known of a request; Answer is set when it is StateDone.
+type Status struct {
+	State  State
+	Answer Answer
+}
+
+// Status says how far a request is, by its correlation id: what a status page or a polling client is told. A finished one
+// is known to every instance that shares the store; one in work to the instance that works on it.
+func (s *Responder) Status(ctx context.Context, id string) (Status, error) {
+	answer, found, err := s.store.Load(ctx, id)
+	switch {
+	case err != nil:
+		return Status{}, err
+	case found:
+		return Status{StateDone, answer}, nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.working[id] > 0 {
+		return Status{State: StateWorking}, nil
+	}
+	return Status{}, nil
+}
+
+// MemoryStore is a Store for tests and for work that may be done twice: a restart forgets it. Its size is bounded; beyond
+// it the oldest answers are forgotten.
+type MemoryStore struct {
+	mu      sync.Mutex
+	answers map[string]Answer
+	order   []string // a ring of ids, oldest at next when it is full
+	next    int
+	size    int
+}
+
+// NewMemoryStore makes a store of at most size answers; a size below 1 counts as 1.
+func NewMemoryStore(size int) *MemoryStore {
+	return &MemoryStore{answers: map[string]Answer{}, size: max(1, size)}
+}
+
+// Load returns the answer to a request.
+func (m *MemoryStore) Load(_ context.Context, id string) (Answer, bool, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	a, found := m.answers[id]
+	return a, found, nil
+}
+
+// Save keeps the answer to a request. A second answer to the same one replaces the first.
+func (m *MemoryStore) Save(_ context.Context, id string, answer Answer) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if _, known := m.answers[id]; !known {
+		if len(m.order) < m.size {
+			m.order = append(m.order, id)
+		} else {
+			delete(m.answers, m.order[m.next])
+			m.order[m.next] = id
+			m.next = (m.next + 1) % m.size
+		}
+	}
+	m.answers[id] = answer
+	return nil
 }
