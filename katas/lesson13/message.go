@@ -28,7 +28,8 @@ const (
 	HeaderPart = "part"
 	// HeaderEnd is on the last part of an answer, with any value. A reply without HeaderPart is the last one anyway.
 	HeaderEnd = "end"
-	// HeaderError makes a reply an error: its value is RemoteError.Code. It is the last part.
+	// HeaderError makes a reply an error: its value is RemoteError.Code. It is the last part, and need not be numbered: an
+	// answer may turn out to be too large after its first parts.
 	HeaderError = "error"
 	// HeaderErrorMessage is RemoteError.Message.
 	HeaderErrorMessage = "error-message"

@@ -18,6 +18,9 @@ func TestStep01_TheDefaultsAreValid(t *testing.T) {
 	})
 }
 
+// visible shows names that are empty or blank.
+var visible = strings.NewReplacer(":  ", `:" " `, ": ", `:"" `)
+
 // Whoever corrects a configuration wants to hear of everything that is wrong with it at once, by name.
 func TestStep01_AConfigurationSaysEverythingThatIsWrongWithIt(t *testing.T) {
 	for _, bad := range []struct {
@@ -54,7 +57,7 @@ func TestStep01_AConfigurationSaysEverythingThatIsWrongWithIt(t *testing.T) {
 			w.Claim(configured("a service that starts with it fails later, and elsewhere", func() error {
 				err := errors.Join(cfg.Requester.Validate(), cfg.Responder.Validate())
 				if err == nil {
-					return fmt.Errorf("Validate finds nothing wrong, although %s should be refused: %+v", bad.fields, cfg)
+					return fmt.Errorf("Validate finds nothing wrong, although %s should be refused: %s", bad.fields, visible.Replace(fmt.Sprintf("%+v", cfg)))
 				}
 				if unwritten(err) {
 					return err

@@ -299,7 +299,7 @@ func TestStep16_AReplyThatCannotBeWrittenIsTriedAgain(t *testing.T) {
 func TestStep16_WhileTheStoreIsAwayNoWorkIsLostOrRepeated(t *testing.T) {
 	harness.Run(t, func(w *harness.World) {
 		c, work, store := newCounterpart(w), w.Effects("pricing"), newShelf(w)
-		s := startPricing(w, "pricing", c.answering(), store, func(p *harness.Process, ctx context.Context, r *kgo.Record) ([][]byte, error) {
+		s := startPricing(w, "pricing", c.answering(func(cfg *ResponderConfig) { cfg.StallAfter = 10 * time.Second }), store, func(p *harness.Process, ctx context.Context, r *kgo.Record) ([][]byte, error) {
 			if string(r.Value) == "book" {
 				store.is(errors.New("connection refused")) // away when the answer is to be saved
 			}
@@ -313,6 +313,21 @@ func TestStep16_WhileTheStoreIsAwayNoWorkIsLostOrRepeated(t *testing.T) {
 
 		w.Within(time.Minute, c.group.Drained(c.requests))
 		w.Claim(c.repliedOnce("book", "pen"), work.Once("book", "pen"), healthy("pricing", s.Health, true, true, ""))
+	})
+	harness.Run(t, func(w *harness.World) {
+		c, store := newCounterpart(w), newShelf(w)
+		s := startPricing(w, "pricing", c.answering(func(cfg *ResponderConfig) { cfg.StallAfter = 10 * time.Second }), store, func(*harness.Process, context.Context, *kgo.Record) ([][]byte, error) {
+			store.is(errors.New("connection refused"))
+			return nil, &RemoteError{Code: "unknown_article", Message: "there are no dodos"}
+		})
+
+		c.ask("dodo")
+		w.Sleep(30 * time.Second)
+		w.Claim(healthy("pricing", s.Health, true, false, "connection refused"))
+		store.is(nil)
+
+		w.Within(time.Minute, c.group.Drained(c.requests))
+		w.Claim(c.refused("dodo", "unknown_article", ""), healthy("pricing", s.Health, true, true, ""))
 	})
 }
 
@@ -476,7 +491,12 @@ func TestStep17_OrTheyWaitWithinTheirDeadlines(t *testing.T) {
 		d.priceOf(d.asked(5)[3:]...)
 
 		w.Within(time.Second, harness.All(first.Done(), patient.Done()))
-		w.Claim(first.Returned(nil), patient.Returned(nil), a.nobodyWaits())
+		w.Claim(first.Returned(nil), patient.Returned(nil), a.nobodyWaits(), harness.Reported(func() error {
+			if l := a.Stats().Latency; l.Count != 5 || l.Sum < 9900*time.Millisecond {
+				return fmt.Errorf("five callers waited for 2s or longer, two of them mostly for a place; the latencies are %+v", l)
+			}
+			return nil
+		}))
 	})
 }
 

@@ -94,7 +94,7 @@ func TestStep20_TheHandlerIsToldTheDeadline(t *testing.T) {
 		c.requests.To(0, c.request("book", HeaderDeadline, FormatDeadline(time.Now().Add(7*time.Second))))
 
 		w.Within(time.Minute, c.group.Drained(c.requests))
-		w.Claim(harness.Times("the end of work that has a deadline", func() []harness.Event { return w.Journal().Events(harness.Of(harness.Failed)) }, 17*time.Second))
+		w.Claim(harness.Times("ends of work that has a deadline", func() []harness.Event { return w.Journal().Events(harness.Of(harness.Failed)) }, 17*time.Second))
 	})
 }
 
@@ -514,18 +514,21 @@ func TestStep24_AStreamThatDoesNotEndWellSaysSo(t *testing.T) {
 		nothing := func(Reply) error { return nil }
 		failing := w.Call("stream that fails", 1, func(ctx context.Context, i int) error { return remote(stream(nothing)(ctx, i), "out_of_paper") })
 		d.asked(1)
-		silent := w.Call("stream that falls silent", 1, stream(nothing))
+		cut := w.Call("stream with an error in place of part 1", 1, func(ctx context.Context, i int) error { return remote(stream(nothing)(ctx, i), CodeTooLarge) })
 		d.asked(2)
+		silent := w.Call("stream that falls silent", 1, stream(nothing))
+		d.asked(3)
 		left := w.Call("stream whose reader has enough", 1, stream(func(Reply) error { return enough }))
 
-		requests := d.asked(3)
+		requests := d.asked(4)
 		for _, r := range requests {
 			d.reply(r, "page-0", HeaderPart, "0")
 		}
+		d.reply(requests[1], "", HeaderError, CodeTooLarge)
 		d.reply(requests[0], "", HeaderPart, "1", HeaderError, "out_of_paper", HeaderEnd, "true")
 
-		w.Within(time.Minute, harness.All(failing.Done(), silent.Done(), left.Done()))
-		w.Claim(failing.Returned(nil), silent.Returned(ErrTimeout), silent.Took(5*time.Second), left.Returned(enough), a.nobodyWaits())
+		w.Within(time.Minute, harness.All(failing.Done(), cut.Done(), silent.Done(), left.Done()))
+		w.Claim(failing.Returned(nil), cut.Returned(nil), silent.Returned(ErrTimeout), silent.Took(5*time.Second), left.Returned(enough), a.nobodyWaits())
 	})
 }
 

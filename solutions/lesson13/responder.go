@@ -308,7 +308,7 @@ func (s *Responder) work(work context.Context, deadline time.Time, r *kgo.Record
 	}
 	s.meter.Began(r)
 	parts, err := s.call(ctx, r)
-	s.meter.Waiting(r, time.Now().Add(year)) // from here on it waits for Kafka or the store, which is no handler's fault
+	defer s.meter.Waiting(r, time.Now().Add(year)) // then it waits for Kafka or the store, which is no handler's fault
 	if err == nil {
 		return Answer{Parts: parts}, true
 	}
