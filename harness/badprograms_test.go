@@ -112,7 +112,8 @@ func TestABadProgramGetsItsVerdictAndTheTestsAfterItRun(t *testing.T) {
 const loaded = 5
 
 func (bad badProgram) patience() float64 {
-	if bad.name == "Spins" {
+	switch bad.name {
+	case "Spins", "StartsWithoutEnd", "KeepsWithoutEnd":
 		return 60 + loaded
 	}
 	return 10 + loaded
