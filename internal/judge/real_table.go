@@ -11,6 +11,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"time"
 )
 
 // Markdown writes the table.
@@ -18,7 +19,7 @@ func (r *RealReport) Markdown(w io.Writer) { r.markdown(w, nil) }
 
 func (r *RealReport) markdown(w io.Writer, explained map[string]string) {
 	fmt.Fprintf(w, "## The same specifications on a real cluster\n\n%s.\n\n", strings.ReplaceAll(r.Summary(), "\n", ".\n\n"))
-	fmt.Fprintf(w, "franz-go %s, kfake %s, %s. Stories longer than %s are left out; %d side by side; from %s.\n",
+	fmt.Fprintf(w, "franz-go %s, kfake %s, %s. Stories longer than %s are left out; up to %d side by side; from %s.\n",
 		r.Client, r.Fake, r.Go, r.Limit, r.Side, plural(r.Runs, "run"))
 	r.markdownFakeOnly(w)
 	lesson := ""
@@ -27,7 +28,7 @@ func (r *RealReport) markdown(w io.Writer, explained map[string]string) {
 			lesson = s.Lesson
 			fmt.Fprintf(w, "\n### %s\n\n| spec | real against fake | story | seconds | |\n|---|---|--:|--:|---|\n", lesson)
 		}
-		fmt.Fprintf(w, "| %s | %s | %.1f | %s | %s |\n", short(s.Spec), got(s.Verdict, s.Real), s.Lasts, took(s.Verdict, s.Seconds), why(s.Verdict, s.Why, explained[s.what()]))
+		fmt.Fprintf(w, "| %s | %s | %.1f | %s | %s |\n", short(s.Spec), got(s.Verdict, s.Real), s.Lasts, took(s.Verdict, s.Seconds), why(s.Why, explained[s.what()]))
 	}
 	lesson = ""
 	for _, m := range r.Mistakes {
@@ -35,10 +36,11 @@ func (r *RealReport) markdown(w io.Writer, explained map[string]string) {
 			lesson = m.Lesson
 			fmt.Fprintf(w, "\n### Mistakes of %s\n\n| mistake | real against fake | should be | spec | seconds | |\n|---|---|---|---|--:|---|\n", lesson)
 		}
-		text := ""
-		if m.Verdict != Same { // what is caught needs no reason
-			text = why(m.Verdict, m.Why, explained[m.what()])
+		said := m.Why
+		if m.Verdict == Same { // what is caught needs no reason
+			said = ""
 		}
+		text := why(said, explained[m.what()])
 		fmt.Fprintf(w, "| %s | %s | %s | %s | %s | %s |\n", m.Mistake, got(m.Verdict, m.Real), m.Word, short(m.Spec), took(m.Verdict, m.Seconds), text)
 	}
 }
@@ -72,10 +74,11 @@ func took(verdict string, seconds float64) string {
 	return fmt.Sprintf("%.1f", seconds)
 }
 
-// why is the reason for a line of the table, and what somebody who looked at a difference has found.
-func why(verdict, said, explained string) string {
-	if verdict == Differs && explained != "" {
-		said = strings.TrimSuffix(said, ".") + ". **Why:** " + explained
+// why is the reason for a line of the table, and what somebody who looked at a difference has found, also of one that is
+// mended since.
+func why(said, explained string) string {
+	if explained != "" {
+		said = strings.TrimSpace(said + " **Found:** " + explained)
 	}
 	return strings.ReplaceAll(said, "|", `\|`)
 }
@@ -84,7 +87,7 @@ func why(verdict, said, explained string) string {
 type Table struct {
 	Markdown string // the file to read
 	Rows     string // the same as JSON, for the next run to go on from
-	Explain  string // written by people, why something differs, a line each: "lesson07 TestStep01_A: ..." or "lesson07/mistake: ..."
+	Explain  string // written by people, what was found where something differed, a line each: "lesson07 TestStep01_A: ..." or "lesson07/mistake: ..."
 }
 
 // TableAt is the table in this file, and what belongs to it beside it.
@@ -182,8 +185,17 @@ func (r *RealReport) goOn(old *RealReport) {
 		}
 	}
 	r.Specs, r.Mistakes, r.Runs = specs, wrong, old.Runs+r.Runs
+	if limitOf(old) > limitOf(r) {
+		r.Limit = old.Limit
+	}
+	r.Side = max(r.Side, old.Side)
 	r.Seconds, r.MistakeSeconds = r.Seconds+old.Seconds, r.MistakeSeconds+old.MistakeSeconds
 	r.FakeSeconds = max(r.FakeSeconds, old.FakeSeconds) // each run tells virtually all that it was asked for, and once is what it costs
+}
+
+func limitOf(r *RealReport) time.Duration {
+	d, _ := time.ParseDuration(r.Limit)
+	return d
 }
 
 // sort brings the rows into the course's order, without those that the course has no more.

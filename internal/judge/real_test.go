@@ -81,7 +81,7 @@ func TestTheSolutionsAndMistakesOnAClusterAreATable(t *testing.T) {
 
 3 mistakes on Kafka v4.3 (brokers: 3): 1 caught in the same word, 1 not, 1 skipped; Ns side by side (50% of those told).
 
-franz-go , kfake , goN Stories longer than 5mNs are left out; 16 side by side; from 3 runs.
+franz-go , kfake , goN Stories longer than 5mNs are left out; up to 16 side by side; from 3 runs.
 
 Only the fake can do what these need:
 
@@ -92,7 +92,7 @@ Only the fake can do what these need:
 | spec | real against fake | story | seconds | |
 |---|---|--:|--:|---|
 | 01 TheSameOnBoth | same | 1.0 | N |  |
-| 02 OnTheClusterItIsLost | **differs**: red: LOST | 2.0 | N | LOST: it was not 42. **Why:** the fake is wrong. |
+| 02 OnTheClusterItIsLost | **differs**: red: LOST | 2.0 | N | LOST: it was not 42 **Found:** the fake is wrong. |
 | 03 ItNeedsTheFake | skipped | N |  | not told on a real cluster: it stops a broker |
 | 04 ItIsLong | skipped | 3600.0 |  | the story lasts 1h0mNs, longer than 5mNs |
 | 05 OnlyTheFakeSees | same | 5.0 | N |  |
