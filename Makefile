@@ -10,6 +10,8 @@ NN    := $(shell printf '%02d' "$$(echo $(LESSON) | sed 's/^lesson//; s/^0*//')"
 
 # The trees that are green. katas/ is the learner's red to-do list and is never among them; the judge runs it.
 GREEN := $(patsubst %,./%/...,$(wildcard harness ops shop internal cmd))
+# Tests of a solution with a library that neither learner nor judge should build.
+BESIDE := $(patsubst %,./%,$(wildcard solutions/*/described))
 TIDY  := $(GREEN) $(patsubst %,./%/...,$(wildcard solutions))
 
 # A lesson that is named on the command line is judged alone: make solutions-check LESSON=07.
@@ -47,7 +49,7 @@ lint:
 
 test: ## the tests of the harness, the judge and the tool
 	@mkdir -p .katas
-	go tool gotestsum --format pkgname-and-test-fails --format-hide-empty-pkg --jsonfile .katas/test.json -- $(TAGS) $(GREEN)
+	go tool gotestsum --format pkgname-and-test-fails --format-hide-empty-pkg --jsonfile .katas/test.json -- $(TAGS) $(GREEN) $(BESIDE)
 
 race: ## the same under the race detector
 	go tool gotestsum --format pkgname-and-test-fails --format-hide-empty-pkg -- -race $(TAGS) $(GREEN)

@@ -251,19 +251,27 @@ type database struct {
 	data   map[string][]byte
 	delay  time.Duration // until an update begins: the way to the database
 	refuse int           // so many updates are refused
+	blind  int           // so many views are
 }
 
 func newDatabase() *database {
 	return &database{turn: make(chan struct{}, 1), data: map[string][]byte{}}
 }
 
-var errStore = errors.New("the database is read-only for the moment")
+var errStore = errors.New("the database refuses for the moment")
 
 // refuses makes the next n updates fail.
 func (d *database) refuses(n int) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.refuse = n
+}
+
+// hides makes the next n views fail.
+func (d *database) hides(n int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.blind = n
 }
 
 // connection is a process's way to the database. Each update is a boundary at which the process can crash.
@@ -307,8 +315,15 @@ func (c *connection) View(look func(tx Tx) error) error {
 	}
 	time.Sleep(c.db.delay)
 	c.db.mu.Lock()
+	hidden := c.db.blind > 0
+	if hidden {
+		c.db.blind--
+	}
 	tx := &state{data: c.db.data}
 	c.db.mu.Unlock()
+	if hidden {
+		return errStore
+	}
 	return look(tx)
 }
 

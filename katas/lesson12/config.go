@@ -28,7 +28,7 @@ type Config struct {
 	DrainTimeout   time.Duration `doc:"How long a partition that is given up, or a stop, waits for the work in hand before it is cancelled; less than 45 s."`
 	RetryAfter     time.Duration `doc:"What the store or Kafka refused is tried again after this; its partition waits."`
 	CommitInterval time.Duration `doc:"How long progress may stay uncommitted."`
-	MaxQueued      int           `doc:"Records of one partition that may wait in memory."`
+	MaxQueued      int           `doc:"With so many records of one partition in memory it is fetched no further; a poll may bring as many again."`
 	StallAfter     time.Duration `doc:"One attempt at a record that takes this long is wedged, and the process not live."`
 }
 
@@ -61,13 +61,14 @@ type OutboundConfig struct {
 //
 // It POSTs the value of each record of Topic to URL, in which {key} is the record's key, path-escaped,
 // with the Content-Type application/json and an Idempotency-Key that is the record's header "event-id", or
-// "topic/partition/offset" without one: the same in each attempt and after each crash.
+// "topic/partition/offset" without one or with an empty one: the same in each attempt and after each crash.
 //
 // 2xx means done. 408, 429, 5xx and everything that ends without a response, a timeout among them, is tried again
 // without end: RetryBase after the first failed attempt, then twice as long each time, at most RetryCap, but not before
-// a Retry-After is over. The partition waits meanwhile. Any other status, a redirect under RefuseRedirects, and an
-// address that the guard refuses send the record to DeadLetters, with its key, value and headers and a header
-// "reason"; it is done with when that is acknowledged.
+// a Retry-After (seconds or a date; a day at most) is over. The partition waits meanwhile. Any other status, a redirect
+// under RefuseRedirects, an address that the guard refuses, and a record of which no request can be made (its "event-id"
+// has control characters, which no header may have) send the record to DeadLetters, with its key, value and headers and
+// a header "reason"; it is done with when that is acknowledged.
 type CallsConfig struct {
 	Topic       string    `doc:"Events that are to be passed on; empty: none."`
 	URL         string    `doc:"Where each is POSTed; {key} stands for the record's key."`

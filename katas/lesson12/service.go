@@ -57,7 +57,8 @@ func (s *Service) ResetStats() {
 }
 
 // Pause takes no more records in. The work in hand, timers and deliveries go on, and so does the API: commands wait in
-// Kafka.
+// Kafka. So do the replies of those who do the steps: to an order a pause that is longer than StepTimeout looks like
+// their silence.
 func (s *Service) Pause() {
 	// TODO
 }

@@ -52,13 +52,18 @@ func (s *stage) ask(m *member, method, path, key, body string) exchange {
 }
 
 func (s *stage) send(m *member, customer *http.Client, method, path, key, body string) exchange {
+	return s.sendFrom(m, customer, method, path, key, strings.NewReader(body), int64(len(body)))
+}
+
+func (s *stage) sendFrom(m *member, customer *http.Client, method, path, key string, body io.Reader, length int64) exchange {
 	e := exchange{method: method, path: path, from: s.Now()}
 	ctx, cancel := context.WithTimeout(s.Context(), time.Minute)
 	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, method, "http://"+m.address+path, strings.NewReader(body))
+	request, err := http.NewRequestWithContext(ctx, method, "http://"+m.address+path, body)
 	if err != nil {
 		panic(err)
 	}
+	request.ContentLength = length
 	request.Header.Set("Content-Type", "application/json")
 	if key != "" {
 		request.Header.Set("Idempotency-Key", key)
@@ -185,6 +190,32 @@ func TestStep05_WithoutABrokerTheAnswerIs503InTime(t *testing.T) {
 
 		w.Within(time.Minute, s.group.Drained(s.commands))
 		w.Claim(again.answered(http.StatusAccepted), s.found(a, again, "done", 10), s.described())
+	})
+}
+
+// A caller who begins to send and does not go on is answered in time as well: he holds a connection.
+func TestStep05_ABodyThatDoesNotComeIsNotWaitedFor(t *testing.T) {
+	harness.Run(t, func(w *harness.World) {
+		s := inventory(w, 1)
+		a := s.start("a")
+		w.Sleep(5 * time.Second)
+		w.Claim(s.ask(a, http.MethodGet, "/commands/none", "", "").answered(http.StatusNotFound)) // the customer is there
+
+		var took [2]time.Duration
+		calls := w.Call("a request that stops half way", len(took), func(_ context.Context, i int) error {
+			body, rest := io.Pipe()
+			defer rest.Close()
+			began := w.Now()
+			length := []int64{-1, 60}[i] // said beforehand, or not
+			s.sendFrom(a, s.customer, http.MethodPost, "/commands", "", io.MultiReader(strings.NewReader(`{"type":`), body), length)
+			took[i] = w.Now() - began
+			return nil
+		})
+		w.Until(calls.Done())
+
+		w.Claim(harness.AtMost("the answer", took[0], s.cfg.API.Timeout), harness.AtMost("the answer to a request that has said its length", took[1], s.cfg.API.Timeout),
+			s.accepted(0), s.described())
+		w.Claim(s.ask(a, http.MethodPost, "/commands", "", restock5).answered(http.StatusAccepted))
 	})
 }
 

@@ -107,6 +107,39 @@ func TestStep06_ACallHasATimeoutAndWaitsAsLongAsItIsAsked(t *testing.T) {
 	})
 }
 
+// Retry-After may be a date, which says the same: not before then.
+func TestStep06_ARetryAfterMayBeADate(t *testing.T) {
+	harness.Run(t, func(w *harness.World) {
+		s, _ := calling(w, 1)
+		var at []time.Duration // of the attempts; from the first one on until is set
+		var until time.Time
+		s.site("busy", http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			if at = append(at, w.Now()); len(at) == 1 {
+				until = time.Now().Truncate(time.Second).Add(20 * time.Second)
+				rw.Header().Set("Retry-After", until.UTC().Format(http.TimeFormat))
+				rw.WriteHeader(http.StatusServiceUnavailable)
+			}
+		}))
+		s.cfg.Calls.URL = "http://busy.example/{key}"
+		s.start("a")
+		w.Sleep(5 * time.Second)
+
+		s.calls.Produce(shipment("o-1"))
+
+		w.Within(2*time.Minute, s.group.Drained(s.calls))
+		w.Claim(func(*harness.World) error {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			if len(at) != 2 || at[1] < w.At(until) || at[1] > w.At(until)+time.Second {
+				return harness.Broke[harness.Mistimed]("who comes before the time is refused again, or for good", "the service answered 503 with a Retry-After of %v (in story time); the attempts were at %v", w.At(until), at)
+			}
+			return nil
+		})
+	})
+}
+
 // The limit is on the whole exchange: an answer that begins and never ends holds nobody either.
 func TestStep06_AnAnswerThatNeverEndsHoldsNobody(t *testing.T) {
 	harness.Run(t, func(w *harness.World) {
@@ -141,13 +174,17 @@ func TestStep06_WhatIsRefusedForGoodIsKept(t *testing.T) {
 			s.calls.Produce(shipment(key))
 			want = append(want, shipment(key))
 		}
-		s.calls.Produce(shipment("o-1"))
+		odd := shipment("odd") // of which no request can be made
+		odd.Headers = append(odd.Headers, header("event-id", "e-1\r\nX-Admin: yes"))
+		s.calls.Produce(odd, shipment("o-1"))
+		want = append(want, shipment("odd"))
+		want[len(want)-1].Headers = odd.Headers
 
 		a := s.start("a")
 
 		w.Within(10*time.Second, s.group.Drained(s.calls))
 		w.Claim(s.dead.Holds(want...), shipping.Effects().Once("POST /shipments/o-1"), s.reasoned(), s.bodiesClosed(), s.group.CommitSafe(s.calls),
-			a.accounts(ops.Counts{Received: 7, Processed: 1, Dead: 6}))
+			a.accounts(ops.Counts{Received: 8, Processed: 1, Dead: 7}))
 		for _, code := range bad {
 			w.Claim(shipping.AtMost(1, fmt.Sprintf("POST /shipments/%d", code)))
 		}

@@ -165,7 +165,7 @@ func TestStep13_AStopWaitsForNoRetry(t *testing.T) {
 func TestStep13_WhileItStopsNothingIsAccepted(t *testing.T) {
 	harness.Run(t, func(w *harness.World) {
 		s := inventory(w, 1)
-		s.db.delay = 3 * time.Second // its last update takes a while
+		s.db.delay = time.Second // its last update takes a while
 		a := s.start("a")
 		w.Sleep(20 * time.Second)
 		w.Claim(s.ask(a, http.MethodGet, "/commands/none", "", "").answered(http.StatusNotFound))
@@ -256,6 +256,33 @@ func TestStep14_WithoutABrokerItIsAliveAndNotReady(t *testing.T) {
 			Event{Type: StockChanged, CausationID: "c-1", CorrelationID: "c-1", SKU: "book", OnHand: 5, Version: 1},
 			Event{Type: StockChanged, CausationID: "c-2", CorrelationID: "c-2", SKU: "book", OnHand: 10, Version: 2}))
 	})
+}
+
+// A partition that waits for a partner does not fill the memory: it is fetched no further.
+func TestStep14_WhatWaitsIsBounded(t *testing.T) {
+	harness.Run(t, func(w *harness.World) {
+		s, shipping := calling(w, 1)
+		s.cfg.MaxQueued, s.cfg.Outbound.RetryBase, s.cfg.Outbound.RetryCap = 5, 5*time.Minute, 5*time.Minute
+		shipping.Next("POST", httpfake.Status(http.StatusServiceUnavailable))
+		a := s.start("a")
+		w.Sleep(5 * time.Second)
+
+		for i := range 10 {
+			for n := range 4 {
+				s.calls.Produce(shipment(fmt.Sprintf("o-%d-%d", i, n)))
+			}
+			w.Sleep(time.Second)
+		}
+
+		w.Claim(harness.Reported(func() error {
+			if n := a.Stats().Totals.InFlight; n > 10 {
+				return fmt.Errorf("%d records of a partition are in flight; with a MaxQueued of 5 it should be at most 10", n)
+			}
+			return nil
+		}))
+		w.Within(10*time.Minute, s.group.Drained(s.calls))
+		w.Claim(s.group.InOrder(s.calls), s.group.HandledOnce(s.calls), s.dead.Holds())
+	}, harness.Deadline(30*time.Minute))
 }
 
 // Pause takes nothing more in and is no illness; reset begins a new period.

@@ -136,6 +136,7 @@ func TestStep15_WhatIsRefusedForAMomentIsTriedAgain(t *testing.T) {
 		w.Within(20*time.Second, ps.waitsFor("o-1/ship"))
 		w.SleepUntil(ps.first("o-1/ship") + s.cfg.Workflow.StepTimeout - time.Second)
 		a.Fault(refused.Times(1)) // when its time is over
+		s.db.hides(1)
 
 		w.Sleep(10 * time.Second)
 		w.Claim(s.ended(true, map[string]string{"o-1": Cancelled}), ps.effects.Once("o-1/reserve", "o-1/charge", "o-1/refund", "o-1/release"), a.extra("ignored_replies", 0))

@@ -64,7 +64,7 @@ func TestStep16_ACompensationThatKeepsFailingGetsStuckWithAnAlert(t *testing.T) 
 		s.orders.Produce(asJSON("o-1", OrderMessage{Type: "reply", Order: "o-1", Task: "o-1/refund", Status: "done"}))
 		w.Sleep(10 * time.Second)
 
-		w.Claim(s.ended(true, map[string]string{"o-1": Cancelled, "o-2": Cancelled}), ps.effects.Once("o-1/reserve", "o-1/charge", "o-1/release", "o-2/reserve", "o-2/release"))
+		w.Claim(s.ended(true, map[string]string{"o-1": Cancelled, "o-2": Cancelled}), ps.effects.Once("o-1/reserve", "o-1/charge", "o-1/release", "o-2/reserve", "o-2/release"), ps.complete())
 	})
 }
 

@@ -26,6 +26,7 @@ func TestStep22_OnlyPublicAddressesAreCalled(t *testing.T) {
 			{"10.2.0.1", false}, {"172.16.0.1", false}, {"172.31.255.255", false}, {"192.168.1.1", false}, {"fd00:2::1", false}, {"fc00::1", false},
 			{"169.254.169.254", false}, {"::ffff:169.254.169.254", false}, {"fe80::1%eth0", false}, {"100.64.0.1", false}, {"100.127.255.255", false},
 			{"224.0.0.1", false}, {"ff02::1", false}, {"255.255.255.255", false}, {"::ffff:192.168.1.1", false}, {"64:ff9b::a9fe:a9fe", false},
+			{"::7f00:1", false}, {"2002:7f00:1::", false}, {"2001:0:7f00:1::", false}, {"fec0::1", false},
 		} {
 			w.Claim(func(*harness.World) error {
 				err := guard.Check(netip.MustParseAddr(one.addr))

@@ -13,6 +13,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"os"
 	"strings"
 	"time"
 
@@ -278,7 +279,15 @@ const maxBody = 64 << 10
 func (s *Service) accept(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), s.cfg.API.Timeout)
 	defer cancel()
+	// A caller who sends his body drop by drop gets an answer in time as well. Not every ResponseWriter can do that.
+	connection := http.NewResponseController(w)
+	connection.SetReadDeadline(time.Now().Add(s.cfg.API.Timeout)) //nolint:errcheck // see above
 	text, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	if errors.Is(err, os.ErrDeadlineExceeded) { // it stays exceeded, or the server would wait for the rest
+		s.answer(w, http.StatusServiceUnavailable, Status{})
+		return
+	}
+	connection.SetReadDeadline(time.Time{}) //nolint:errcheck // see above
 	if tooLarge := (*http.MaxBytesError)(nil); errors.As(err, &tooLarge) {
 		problem(w, http.StatusRequestEntityTooLarge, "a command has at most 64 KiB")
 		return

@@ -20,6 +20,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 )
@@ -36,20 +37,23 @@ type Guard struct {
 }
 
 var notPublic = []netip.Prefix{
-	netip.MustParsePrefix("0.0.0.0/8"),      // this network
-	netip.MustParsePrefix("100.64.0.0/10"),  // carriers
-	netip.MustParsePrefix("192.0.0.0/24"),   // protocol assignments
-	netip.MustParsePrefix("198.18.0.0/15"),  // benchmarks
-	netip.MustParsePrefix("240.0.0.0/4"),    // reserved, broadcast
-	netip.MustParsePrefix("64:ff9b::/96"),   // an IPv4 address in disguise
-	netip.MustParsePrefix("64:ff9b:1::/48"), // the same, locally
-	netip.MustParsePrefix("2002::/16"),      // the same, by 6to4
-	netip.MustParsePrefix("::/96"),          // the same, of old
+	netip.MustParsePrefix("0.0.0.0/8"),     // this network
+	netip.MustParsePrefix("100.64.0.0/10"), // carriers
+	netip.MustParsePrefix("192.0.0.0/24"),  // protocol assignments
+	netip.MustParsePrefix("198.18.0.0/15"), // benchmarks
+	netip.MustParsePrefix("240.0.0.0/4"),   // reserved, broadcast
+	netip.MustParsePrefix("2001::/23"),     // protocol assignments: Teredo, an IPv4 address in disguise, among them
+	netip.MustParsePrefix("2002::/16"),     // the same, by 6to4
 }
 
+// global is what may be public of IPv6. All else is reserved, private, or an IPv4 address in disguise: ::/96,
+// 64:ff9b::/96 (NAT64), fec0::/10.
+var global = netip.MustParsePrefix("2000::/3")
+
 // Check returns an error that is ErrRefused for an address that is loopback, link-local (cloud metadata at
-// 169.254.169.254 among them), private, shared (100.64.0.0/10), multicast, unspecified or reserved, also as IPv4 within
-// IPv6, unless Allow has it.
+// 169.254.169.254 among them), private, shared (100.64.0.0/10), multicast, unspecified or reserved, unless Allow has it.
+// An IPv4 address within IPv6 is judged as such if it is mapped (::ffff:0:0/96); in another dress (compatible ::/96,
+// NAT64 64:ff9b::/96, 6to4 2002::/16, Teredo 2001::/32) it is refused, and so is site-local fec0::/10.
 func (g Guard) Check(addr netip.Addr) error {
 	addr = addr.Unmap().WithZone("")
 	in := func(p netip.Prefix) bool { return p.Contains(addr) }
@@ -57,7 +61,7 @@ func (g Guard) Check(addr netip.Addr) error {
 	case slices.ContainsFunc(g.Allow, in):
 		return nil
 	case !addr.IsValid(), addr.IsLoopback(), addr.IsPrivate(), addr.IsLinkLocalUnicast(), addr.IsMulticast(), addr.IsUnspecified(),
-		slices.ContainsFunc(notPublic, in):
+		slices.ContainsFunc(notPublic, in), addr.Is6() && !global.Contains(addr):
 		return fmt.Errorf("%s: %w", addr, ErrRefused)
 	}
 	return nil
@@ -84,14 +88,34 @@ func (g Guard) DialContext(ctx context.Context, network, address string) (net.Co
 		dial = new(net.Dialer).DialContext
 	}
 	var problems []error
-	for _, addr := range addrs {
-		conn, err := dial(ctx, network, net.JoinHostPort(addr.Unmap().String(), port))
+	for i, addr := range addrs {
+		one, cancel := share(ctx, len(addrs)-i)
+		conn, err := dial(one, network, net.JoinHostPort(addr.Unmap().String(), port))
+		cancel()
 		if err == nil {
 			return conn, nil
 		}
 		problems = append(problems, err)
 	}
 	return nil, errors.Join(problems...)
+}
+
+// share leaves an equal part of the time to each of n addresses: one that swallows everything must not use it all up.
+func share(ctx context.Context, n int) (context.Context, context.CancelFunc) {
+	deadline, limited := ctx.Deadline()
+	if !limited {
+		return ctx, func() {}
+	}
+	return context.WithTimeout(ctx, time.Until(deadline)/time.Duration(n))
+}
+
+// within limits a dial. The transport takes it off the request's context, so the client's timeout does not end it.
+func within(d time.Duration, dial func(context.Context, string, string) (net.Conn, error)) func(context.Context, string, string) (net.Conn, error) {
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		ctx, cancel := context.WithTimeout(ctx, d)
+		defer cancel()
+		return dial(ctx, network, address)
+	}
 }
 
 func (g Guard) addresses(ctx context.Context, host string) ([]netip.Addr, error) {
@@ -114,7 +138,7 @@ func (g Guard) addresses(ctx context.Context, host string) ([]netip.Addr, error)
 func newHTTPClient(cfg Config, outside Outside) *http.Client {
 	guard := Guard{Allow: cfg.Outbound.Allow, Dial: outside.Dial, Resolve: outside.Resolve}
 	// No proxy: it would connect where the guard cannot look.
-	var transport http.RoundTripper = &http.Transport{DialContext: guard.DialContext, MaxIdleConnsPerHost: 4, IdleConnTimeout: 30 * time.Second}
+	var transport http.RoundTripper = &http.Transport{DialContext: within(cfg.Outbound.Timeout, guard.DialContext), TLSHandshakeTimeout: cfg.Outbound.Timeout, MaxIdleConnsPerHost: 4, IdleConnTimeout: 30 * time.Second}
 	closeIdle := transport.(*http.Transport).CloseIdleConnections
 	if outside.Transport != nil {
 		transport = outside.Transport(transport)
@@ -134,12 +158,15 @@ type closer struct {
 
 func (c closer) CloseIdleConnections() { c.closeIdle() }
 
+// errNoRequest says that no request can be made of a record: another attempt would make none either.
+var errNoRequest = errors.New("it cannot be sent")
+
 // post sends one request and returns the status, and how long the receiver wants to be spared. The body of the response
 // is read to its end and closed, or its connection could not be used again.
 func (s *Service) post(ctx context.Context, client *http.Client, to string, header http.Header, body []byte) (code int, spare time.Duration, err error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, to, bytes.NewReader(body))
 	if err != nil {
-		return 0, 0, err
+		return 0, 0, fmt.Errorf("%w: %w", errNoRequest, err)
 	}
 	request.Header = header
 	response, err := client.Do(request)
@@ -151,12 +178,15 @@ func (s *Service) post(ctx context.Context, client *http.Client, to string, head
 	return response.StatusCode, retryAfter(response.Header.Get("Retry-After"), time.Now()), nil
 }
 
+// maxSpare is as long as anybody may hold a partition up.
+const maxSpare = 24 * time.Hour
+
 func retryAfter(text string, now time.Time) time.Duration {
-	if seconds, err := strconv.Atoi(text); err == nil && seconds > 0 {
-		return time.Duration(seconds) * time.Second
+	if seconds, err := strconv.ParseInt(text, 10, 64); err == nil && seconds > 0 {
+		return time.Duration(min(seconds, int64(maxSpare/time.Second))) * time.Second
 	}
 	if at, err := http.ParseTime(text); err == nil && at.After(now) {
-		return at.Sub(now)
+		return min(at.Sub(now), maxSpare)
 	}
 	return 0
 }
@@ -184,15 +214,18 @@ func (c *calls) due(context.Context, *partition) error { return nil }
 func (c *calls) handle(ctx context.Context, p *partition, r *kgo.Record) error {
 	key := fmt.Sprintf("%s/%d", p.topicPartition, r.Offset)
 	for _, h := range r.Headers {
-		if h.Key == "event-id" {
+		if h.Key == "event-id" && len(h.Value) > 0 {
 			key = string(h.Value)
 		}
+	}
+	if strings.ContainsFunc(key, unicode.IsControl) { // no header has it
+		return c.bury(ctx, p, r, "the event-id is no Idempotency-Key")
 	}
 	to := strings.ReplaceAll(c.s.cfg.Calls.URL, "{key}", url.PathEscape(string(r.Key)))
 	header := http.Header{"Content-Type": {"application/json"}, "Idempotency-Key": {key}}
 	code, spare, err := c.s.post(ctx, c.s.http, to, header, r.Value)
 	switch {
-	case errors.Is(err, ErrRefused):
+	case errors.Is(err, ErrRefused), errors.Is(err, errNoRequest):
 		return c.bury(ctx, p, r, err.Error())
 	case err != nil:
 	case code >= 200 && code < 300:
@@ -461,6 +494,7 @@ func (e *endpoint) deliver(p *partition, news <-chan struct{}) {
 		wait := time.Duration(0)
 		switch {
 		case err != nil:
+			slog.Warn("looking for a delivery", "endpoint", e.Name, "partition", p.topicPartition, "error", err)
 			wait = e.s.cfg.RetryAfter
 		case disabled:
 			wait, attempts = e.s.cfg.Outbound.RetryCap, 0 // another member may enable it
@@ -492,7 +526,9 @@ func (e *endpoint) deliver(p *partition, news <-chan struct{}) {
 		failures := e.failed()
 		slog.Warn("a delivery failed", "endpoint", e.Name, "id", d.ID, "failures", failures, "error", err)
 		if failures >= e.s.cfg.Webhooks.DisableAfter || errors.Is(err, ErrRefused) {
-			e.disable(err)
+			if !e.disable(err) && !sleep(p.intake, e.s.cfg.RetryAfter) {
+				return
+			}
 			continue
 		}
 		if failures < e.s.cfg.Webhooks.BreakAfter && !sleep(p.intake, e.s.cfg.Outbound.backoff(attempts)) {
@@ -543,18 +579,20 @@ func (e *endpoint) done(p *partition, key string) {
 			e.s.meter.Count("webhooks_delivered", 1)
 			return
 		}
+		slog.Warn("forgetting a delivery", "endpoint", e.Name, "partition", p.topicPartition, "error", err)
 		if !sleep(p.work, e.s.cfg.RetryAfter) {
 			return
 		}
 	}
 }
 
-func (e *endpoint) disable(cause error) {
+func (e *endpoint) disable(cause error) bool {
 	err := e.s.outside.Store.Update(func(tx Tx) error { return put(tx, "disabled/"+e.Name, cause.Error()) })
 	if err != nil {
 		slog.Warn("disabling an endpoint", "endpoint", e.Name, "error", err)
-		return
+		return false
 	}
 	e.s.meter.Signal("endpoint_disabled")
 	e.reset()
+	return true
 }

@@ -124,7 +124,7 @@ func New(cfg Config, outside Outside, opts ...kgo.Opt) (*Service, error) {
 		kgo.Balancers(kgo.CooperativeStickyBalancer()),
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
 		kgo.SessionTimeout(sessionTimeout),
-		kgo.RebalanceTimeout(sessionTimeout),
+		kgo.RebalanceTimeout(sessionTimeout+5*time.Second), // after the drain comes the commit
 		kgo.BlockRebalanceOnPoll(),
 		kgo.AutoCommitMarks(),
 		kgo.AutoCommitInterval(cfg.CommitInterval),
@@ -288,7 +288,8 @@ func (s *Service) Health() ops.Health { return s.meter.Health() }
 func (s *Service) ResetStats() { s.meter.ResetStats() }
 
 // Pause takes no more records in. The work in hand, timers and deliveries go on, and so does the API: commands wait in
-// Kafka.
+// Kafka. So do the replies of those who do the steps: to an order a pause that is longer than StepTimeout looks like
+// their silence.
 func (s *Service) Pause() { s.pause(true) }
 
 // Resume ends a pause.
@@ -382,6 +383,7 @@ func (p *partition) head() *kgo.Record {
 func (p *partition) pop() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.queue[0] = nil
 	p.queue = p.queue[1:]
 	if p.paused && len(p.queue) <= p.s.cfg.MaxQueued/2 {
 		p.paused = false
@@ -397,6 +399,7 @@ func (p *partition) run() {
 		if err == nil {
 			break
 		}
+		p.s.meter.Signal("handler_failures") // it is nobody's attempt, and must not go unseen
 		slog.Warn("taking a partition over", "partition", p.topicPartition, "error", err)
 		if !sleep(p.intake, p.s.cfg.RetryAfter) {
 			return
@@ -405,6 +408,7 @@ func (p *partition) run() {
 	for p.intake.Err() == nil {
 		if at := p.flow.next(p); !at.IsZero() && !time.Now().Before(at) {
 			if err := p.flow.due(p.work, p); err != nil {
+				p.s.meter.Signal("handler_failures")
 				slog.Warn("a timer", "partition", p.topicPartition, "error", err)
 				if !sleep(p.intake, p.s.cfg.RetryAfter) {
 					return
@@ -493,23 +497,35 @@ func (p *partition) guarded(ctx context.Context, r *kgo.Record) (err error) {
 	return p.flow.handle(ctx, p, r)
 }
 
-// produce waits until every record is acknowledged, or for the end of ctx. Then nobody knows: a record that is on its
-// way may still arrive.
-func produce(ctx context.Context, client *kgo.Client, records ...*kgo.Record) error {
-	acks := make(chan error, len(records))
-	for _, r := range records {
-		client.Produce(ctx, r, func(_ *kgo.Record, err error) { acks <- err })
+// produce waits until the record is acknowledged, or for the end of ctx. Then nobody knows: a record that is on its way
+// may still arrive.
+func produce(ctx context.Context, client *kgo.Client, record *kgo.Record) error {
+	_, err := produceEach(ctx, client, []*kgo.Record{record})
+	return err
+}
+
+// produceEach is produce for several records, and says which of them were acknowledged.
+func produceEach(ctx context.Context, client *kgo.Client, records []*kgo.Record) (acknowledged []bool, err error) {
+	type ack struct {
+		i   int
+		err error
 	}
+	acks := make(chan ack, len(records))
+	for i, r := range records {
+		client.Produce(ctx, r, func(_ *kgo.Record, err error) { acks <- ack{i, err} })
+	}
+	acknowledged = make([]bool, len(records))
 	var problems []error
 	for range records {
 		select {
-		case err := <-acks:
-			problems = append(problems, err)
+		case a := <-acks:
+			acknowledged[a.i] = a.err == nil
+			problems = append(problems, a.err)
 		case <-ctx.Done():
-			return ctx.Err()
+			return acknowledged, ctx.Err()
 		}
 	}
-	return errors.Join(problems...)
+	return acknowledged, errors.Join(problems...)
 }
 
 // sleep waits and says whether the time is up; ctx ends it earlier.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
@@ -120,6 +121,7 @@ func post(tx Tx, tp topicPartition, messages ...message) error {
 // relay produces what waits in the partition's outbox, in order, and removes it when it is acknowledged. A crash in
 // between repeats it: byte for byte, so that readers recognise it by its id.
 func (p *partition) relay(ctx context.Context) error {
+	p.unsent = true // until it is known better
 	var keys []string
 	var records []*kgo.Record
 	err := p.s.outside.Store.View(func(tx Tx) error {
@@ -135,20 +137,21 @@ func (p *partition) relay(ctx context.Context) error {
 		})
 	})
 	if err != nil || len(keys) == 0 {
+		p.unsent = err != nil
 		return err
 	}
-	p.unsent = true
-	if err := produce(ctx, p.client, records...); err != nil {
-		return err
-	}
+	sent, problem := produceEach(ctx, p.client, records)
 	err = p.s.outside.Store.Update(func(tx Tx) error {
-		for _, key := range keys {
+		for i, key := range keys {
+			if !sent[i] { // with the next attempt, and without those that have been sent
+				continue
+			}
 			if err := tx.Delete(key); err != nil {
 				return err
 			}
 		}
 		return nil
 	})
-	p.unsent = err != nil
-	return err
+	p.unsent = problem != nil || err != nil
+	return errors.Join(problem, err)
 }
