@@ -42,9 +42,20 @@ func guarded(w *World, do func() error) (err error) {
 	defer func() {
 		if v := recover(); v != nil {
 			err = panicked("a caller", v, debug.Stack(), w.mine)
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			if w.panicked == nil {
+				w.panicked = err
+			}
 		}
 	}()
 	return do()
+}
+
+func (w *World) callerPanicked() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.panicked
 }
 
 // Done claims that every caller has its answer, whatever it is: what a story waits for.

@@ -40,6 +40,15 @@ func TestCallersAreJudgedByTheirAnswersAndTheirWaits(t *testing.T) {
 	})
 }
 
+// Whoever waits for what a caller was to do is told that the caller panicked, not that nothing came.
+func TestACallersPanicEndsTheWaitForItsWork(t *testing.T) {
+	out := verdict(t, func(w *World) {
+		w.Call("question", 1, func(context.Context, int) error { panic("oh") })
+		w.Within(time.Second, func(*World) error { return Broke[Stuck]("", "nothing was asked") })
+	})
+	require.ErrorContains(t, out.err, "BROKEN: a caller panicked: oh")
+}
+
 func TestAStoryBeginsAtATimeOfDay(t *testing.T) {
 	noon := time.Date(2001, 2, 3, 12, 0, 0, 0, time.UTC)
 	Run(t, func(w *World) {

@@ -39,6 +39,7 @@ type World struct {
 	topicIDs  map[[16]byte]string
 	processes []*Process
 	calls     int
+	panicked  error // of the first caller who panicked
 	verdict   error
 	also      []error
 	skipped   string
@@ -158,6 +159,9 @@ func (w *World) until(claim Claim, over <-chan struct{}, limit time.Duration) {
 		}
 		if p := w.ended(); p != nil { // nobody is left who could make it true
 			w.end(p.endedEarly())
+		}
+		if err := w.callerPanicked(); err != nil { // what is waited for may be what it would have done
+			w.end(err)
 		}
 		select {
 		case <-changed:
