@@ -65,6 +65,7 @@ func (r *realRun) tellWrong() error {
 				ready = append(ready, m)
 			}
 		}
+		ready = r.layable(ready)
 		release, err := r.buildWrong(ready)
 		if err != nil {
 			return errors.Join(err, g.Wait())
@@ -130,6 +131,18 @@ func (r *realRun) batches(l *Lesson) (out [][]*wrongRun) {
 	}
 	slices.SortStableFunc(all, func(a, b *wrongRun) int { return cmp.Compare(a.shortest(), b.shortest()) })
 	return slices.Collect(slices.Chunk(all, wrongSide))
+}
+
+// layable leaves out what is no diff on the solution: law 3 says so, and the others can be told.
+func (r *realRun) layable(batch []*wrongRun) []*wrongRun {
+	return slices.DeleteFunc(batch, func(m *wrongRun) bool {
+		_, err := m.wrong.apply(m.lesson.solution())
+		if err != nil {
+			m.Verdict, m.Why = Skipped, "its diff does not apply: "+err.Error()
+			r.saidWrong(m.RealMistake, "")
+		}
+		return err != nil
+	})
 }
 
 // buildWrong builds the programs of some mistakes of one lesson.
@@ -224,7 +237,8 @@ func (r *realRun) catch(m *wrongRun, c Catch) (got, cluster string, err error) {
 	if fake.word != "STUCK" {
 		limit = min(fake.lasts, r.Limit) + 30*time.Second
 	}
-	p, err = r.run(program, dir, m.Mistake, limit+time.Minute, r.onCluster(limit), c.Spec)
+	const toStop = 4 * time.Minute // who is stuck may be stuck in stopping, too, and the verdict comes after that
+	p, err = r.run(program, dir, m.Mistake, limit+toStop, r.onCluster(limit), c.Spec)
 	if err != nil {
 		return "", "", err
 	}
