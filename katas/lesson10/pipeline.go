@@ -32,9 +32,12 @@ var ErrQuality = errors.New("too many events of poor quality")
 //     what the broker will never take (too large, a topic that does not exist) goes to DeadLetters.
 //   - What a filter drops goes to Audit; the reason is the filter's.
 //   - What scores below RejectBelow goes to Audit, below QuarantineBelow to Quarantine; score and reason say why.
-//   - The reference table knows the Segment and the service the Risk of a customer. Who is not known there (no row; 404)
-//     gets Default, or the event goes to Parked. A request that fails otherwise is made again RetryAfter later. An event
-//     that ends above causes no request. What the service says, 404 too, is good for CacheTTL.
+//   - The reference table knows the Segment and the service the Risk of a customer, whatever the value says of them. A row
+//     has the customer as key and the segment as value, plain text both, in any spelling; no value takes the row out. The
+//     service is asked GET <Service>/customers/<customer>, the customer escaped for a path; 200 has the risk as body, plain
+//     text. Who is not known there (no row; 404) gets Default, or the event goes to Parked. Any other answer and none is a
+//     failure, and the request is made again RetryAfter later. An event that ends above causes no request. What the
+//     service says, 404 too, is good for CacheTTL.
 //   - What is left goes through Expand, and then each event by Route: key is the Customer, value is what Encode says,
 //     the timestamp is when it happened.
 //

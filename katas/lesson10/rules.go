@@ -61,6 +61,8 @@ func ShopRules() Rules {
 // Validate reports everything that is wrong with r, joined into one error: a version, a default topic and all topics,
 // names and functions of filters, checks and routes are there; reasons are in snake_case; points are positive; the two
 // limits lie between 0 and 100 and RejectBelow is at most QuarantineBelow.
+// Each problem names what it is about: version, default, quarantine_below, reject_below; of a filter the reason, of a check
+// the name, of a route the topic.
 func (r Rules) Validate() error {
 	// TODO: everything that is wrong, joined.
 	return errors.New("lesson10: Rules.Validate is not written yet")

@@ -2,6 +2,7 @@ package lesson10
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -232,7 +233,7 @@ func TestStep08_AnEventGetsItsSegmentFromTheTable(t *testing.T) {
 	harness.Run(t, func(w *harness.World) {
 		s := openShop(w, 2)
 		s.customers("c-1", "gold", "c-2", "business", "C-3 ", " gold")
-		s.raw.Produce(rawEvent("e-1", "login", "C-1"), rawEvent("e-2", "login", "c-2"), rawEvent("e-3", "login", "c-3"))
+		s.raw.Produce(rawEvent("e-1", "login", "C-1"), rawEvent("e-2", "login", "c-2", `"segment":"gold"`), rawEvent("e-3", "login", "c-3"))
 
 		s.start("a")
 
@@ -248,7 +249,7 @@ func TestStep08_AnUnknownCustomerGetsTheDefault(t *testing.T) {
 		s := openShop(w, 1)
 		s.customers("c-1", "gold")
 		s.cfg.Default = "nobody"
-		s.raw.Produce(rawEvent("e-2", "login", "c-2"))
+		s.raw.Produce(rawEvent("e-2", "login", "c-2", `"segment":"gold"`)) // says who wrote it
 
 		s.start("a")
 
@@ -269,7 +270,7 @@ func TestStep08_AnUnknownCustomerIsParkedIfThePolicySaysSo(t *testing.T) {
 		a := s.start("a")
 
 		w.Until(s.group.Drained(s.raw))
-		w.Claim(s.gold.Holds(cleanEvent("e-1", "login", "c-1", `"segment":"gold"`), cleanEvent("e-3", "login", "c-1", `"segment":"gold"`)), s.parked.Holds(unknown),
+		w.Claim(s.gold.Holds(cleanEvent("e-1", "login", "c-1", `"segment":"gold"`), cleanEvent("e-3", "login", "c-1", `"segment":"gold"`)), s.parked.Holds(unknown), reasoned(s.parked),
 			empty(s.other), a.counted("parked", 1))
 	})
 }
@@ -341,6 +342,22 @@ func TestStep09_APauseBeforeTheFirstEventHolds(t *testing.T) {
 		w.Within(20*time.Second, s.group.Drained(s.raw))
 		w.Claim(s.gold.Holds(cleanEvents(eventsOf("c-1", 3), `"segment":"gold"`)...))
 	})
+}
+
+// reasoned claims that what was set aside says why.
+//
+//go:noinline
+func reasoned(topics ...*harness.Topic) harness.Claim {
+	return func(*harness.World) error {
+		for _, t := range topics {
+			for _, r := range t.Records() {
+				if !slices.ContainsFunc(r.Headers, func(h kgo.RecordHeader) bool { return h.Key == HeaderReason && len(h.Value) > 0 }) {
+					return harness.Broke[harness.Misreported]("whoever looks at it later has nothing else to go by", "the record of %q in %s has no header %s", r.Key, t, HeaderReason)
+				}
+			}
+		}
+		return nil
+	}
 }
 
 // deadLettersSay claims that each dead letter has a reason, and that neither it nor the statistics quote the record.

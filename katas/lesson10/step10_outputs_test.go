@@ -275,13 +275,14 @@ func TestStep16_AnEventWithAnOversizedOutputIsDeadLettered(t *testing.T) {
 	harness.Run(t, func(w *harness.World) {
 		s := openShop(w, 1)
 		s.cfg.MaxRecordBytes = 1000
-		big := rawEvent("e-2", "login", "c-1", `"note":"`+strings.Repeat("x", 1000)+`"`)
-		s.raw.Produce(rawEvent("e-1", "login", "c-1"), big, rawEvent("e-3", "login", "c-1"))
+		big, headed := rawEvent("e-2", "login", "c-1", `"note":"`+strings.Repeat("x", 1000)+`"`), rawEvent("e-4", "login", "c-1")
+		headed.Headers = append(headed.Headers, kgo.RecordHeader{Key: "baggage", Value: []byte(strings.Repeat("x", 1000))})
+		s.raw.Produce(rawEvent("e-1", "login", "c-1"), big, rawEvent("e-3", "login", "c-1"), headed)
 
 		s.start("a")
 
 		w.Within(time.Minute, s.group.Drained(s.raw))
-		w.Claim(s.dead.Holds(big), s.other.Holds(cleanEvent("e-1", "login", "c-1"), cleanEvent("e-3", "login", "c-1")))
+		w.Claim(s.dead.Holds(big, headed), s.other.Holds(cleanEvent("e-1", "login", "c-1"), cleanEvent("e-3", "login", "c-1")))
 	})
 }
 
@@ -295,12 +296,12 @@ func TestStep16_WhatTheBrokerWillNeverTakeIsDeadLettered(t *testing.T) {
 			{small.Name + "-missing", func(e Event) bool { return e.Type == "missing" }},
 		}
 		big, homeless := rawEvent("e-1", "small", "c-1", `"note":"`+noise(2000)+`"`), rawEvent("e-2", "missing", "c-2")
-		s.raw.Produce(big, homeless, rawEvent("e-3", "login", "c-3"))
+		s.raw.Produce(big, rawEvent("e-4", "small", "c-1"), homeless, rawEvent("e-3", "login", "c-3"))
 
 		s.start("a")
 
 		w.Within(2*time.Minute, s.group.Drained(s.raw))
-		w.Claim(s.dead.Holds(big, homeless), s.other.Holds(cleanEvent("e-3", "login", "c-3")), empty(small))
+		w.Claim(s.dead.Holds(big, homeless), s.other.Holds(cleanEvent("e-3", "login", "c-3")), small.Holds(cleanEvent("e-4", "small", "c-1")))
 	})
 }
 

@@ -40,7 +40,7 @@ func TestStep19_AScoreDecidesBetweenGoodPoorAndAwful(t *testing.T) {
 
 		w.Until(s.group.Drained(s.raw))
 		w.Claim(s.other.Holds(cleanEvent("e-1", "login", "c-1", perfect), cleanEvent("e-4", "login", "c-4", poor, `"country":"AT"`)),
-			s.quarantine.Holds(withHeader(low, HeaderScore, "50")), s.audit.Holds(withHeader(lower, HeaderScore, "25")),
+			s.quarantine.Holds(withHeader(low, HeaderScore, "50")), s.audit.Holds(withHeader(lower, HeaderScore, "25")), reasoned(s.quarantine, s.audit),
 			a.counted("quarantined", 1), a.counted("rejected", 1), scores(s.rules, Event{Name: "Ada"}, 25, "email", "country"), scores(ShopRules(), Event{}, 100))
 	})
 }

@@ -103,7 +103,8 @@ func DefaultConfig() Config {
 }
 
 // Validate reports everything that is wrong with c, joined into one error, so that an operator corrects a file once.
-// Each problem names the field as it stands in config.yaml, the value it has, and what would be allowed.
+// Each problem names the field as it stands in config.yaml (DeadLetters is dead_letters), the value it has, and what would be
+// allowed.
 //
 // Every field is checked: Group, Source, Audit, DeadLetters, Parked, Quarantine and Default are named, and none of the
 // topics that are written to is Source; Service is empty or an absolute http or https URL; Missing is a policy that exists;

@@ -68,8 +68,9 @@ var minorDigits = map[string]int{
 // All other members go to Extra, as they came. A known member that is null counts as absent.
 //
 // Text is trimmed, runs of white space inside become one space, and it is in Unicode normal form C. An amount is exact:
-// digits that the currency does not have are undecodable unless they are 0, and so are an exponent, an unknown currency
-// and what exceeds an int64 of minor units. A local time that the zone's clocks skip is undecodable; of one that they
+// digits that the currency does not have are undecodable unless they are 0, and so are an exponent, a point without digits
+// behind it, an unknown currency, a currency without an amount, both amounts at once, and what exceeds an int64 of minor
+// units. The zone beside an at that has an offset is not looked at. A local time that the zone's clocks skip is undecodable; of one that they
 // show twice the earlier is meant.
 func Normalise(value []byte) (Event, error) { return normalise(bytes.Clone(value)) }
 

@@ -67,6 +67,8 @@ var snake = regexp.MustCompile(`^[a-z][a-z0-9_]*$`)
 // Validate reports everything that is wrong with r, joined into one error: a version, a default topic and all topics,
 // names and functions of filters, checks and routes are there; reasons are in snake_case; points are positive; the two
 // limits lie between 0 and 100 and RejectBelow is at most QuarantineBelow.
+// Each problem names what it is about: version, default, quarantine_below, reject_below; of a filter the reason, of a check
+// the name, of a route the topic.
 func (r Rules) Validate() error {
 	var problems []error
 	wrong := func(format string, args ...any) { problems = append(problems, fmt.Errorf(format, args...)) }

@@ -41,6 +41,7 @@ type item struct {
 	outcome  meter.Outcome
 	counter  string
 	done     bool // all outputs are acknowledged; under Pipeline.mu
+	alone    bool // was refused in a batch, perhaps for another record in it: it is tried without the others
 }
 
 // output is one record to be written.
@@ -357,6 +358,7 @@ func header(key, value string) kgo.RecordHeader {
 // write produces what is not acknowledged yet, in the order of the items, and waits for the acknowledgements. It returns
 // the items that have to be tried again, with what has to follow them.
 func (p *Pipeline) write(ctx context.Context, items []*item, questions map[string]*question) (again []*item, cause error) {
+	items, later := apart(items)
 	acks := newAcks()
 	step := piece
 	if p.service != nil {
@@ -384,7 +386,17 @@ func (p *Pipeline) write(ctx context.Context, items []*item, questions map[strin
 		return nil, nil // they may still arrive; nothing of this is committed
 	}
 	again, cause = p.sort(items[:written], acks.failed)
-	return append(again, items[written:]...), cause
+	return append(append(again, items[written:]...), later...), cause
+}
+
+// apart are the items that can be written together, and those that have to wait for them.
+func apart(items []*item) (now, later []*item) {
+	for i, it := range items {
+		if it.alone {
+			return items[:max(i, 1)], items[max(i, 1):]
+		}
+	}
+	return items, nil
 }
 
 // produce hands outputs to the client. It returns how many of the items it was that it has not given up.
@@ -502,6 +514,9 @@ func (p *Pipeline) sort(items []*item, errs map[*kgo.Record]error) (again []*ite
 			switch {
 			case out.err != nil && permanent(out.err) && it.outcome != meter.Dead:
 				refused = out.err
+				if !it.alone {
+					*out = output{record: fresh(out.record)}
+				}
 			case out.err != nil || late[at]:
 				if out.err != nil {
 					failed = out.err
@@ -514,8 +529,11 @@ func (p *Pipeline) sort(items []*item, errs map[*kgo.Record]error) (again []*ite
 			}
 		}
 		switch {
-		case refused != nil:
+		case refused != nil && it.alone:
 			p.dead(it, refused)
+		case refused != nil:
+			it.alone = true
+			p.meter.Failed(it.record, refused)
 		case failed != nil:
 			cause = failed
 			p.meter.Failed(it.record, failed)
