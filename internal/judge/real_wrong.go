@@ -68,7 +68,9 @@ func (r *realRun) tellWrong() error {
 		ready = r.layable(ready)
 		release, err := r.buildWrong(ready)
 		if err != nil {
-			return errors.Join(err, g.Wait())
+			err = errors.Join(err, g.Wait())
+			release()
+			return err
 		}
 		left := make(chan struct{}, len(ready))
 		for _, m := range ready {
@@ -152,7 +154,7 @@ func (r *realRun) buildWrong(batch []*wrongRun) (release func(), err error) {
 	}
 	dir, err := os.MkdirTemp(r.work, "wrong-")
 	if err != nil {
-		return nil, err
+		return func() {}, err
 	}
 	held := []func(){func() { os.RemoveAll(dir) }}
 	release = sync.OnceFunc(func() {
