@@ -46,13 +46,14 @@ var texts = map[string]map[string]string{
 // set sets the stage for these channels. There is no rate limit and one send at a time, unless the story says otherwise.
 func set(w *harness.World, channels []string, changes ...func(*Config)) *stage {
 	s := &stage{w: w, cfg: DefaultConfig(), tasks: map[string]*harness.Topic{}, senders: map[string]*harness.Group{}}
+	s.opts = []kgo.Opt{kgo.FetchMaxWait(5 * time.Second)} // stories in which nothing happens are quick
 	for _, l := range []*Limits{&s.cfg.Email, &s.cfg.SMS, &s.cfg.Push} {
 		l.PerSecond, l.Concurrency = 0, 1
 	}
 	names := &s.cfg.Topics
 	s.triggers = w.Topic(names.Triggers, 2)
 	s.preferences = w.Topic(names.Preferences, 2, "cleanup.policy", "compact")
-	s.log = w.Topic(names.Log, 1, "cleanup.policy", "compact")
+	s.log = w.Topic(names.Log, 1, "cleanup.policy", "compact,delete")
 	s.receipts, s.letters = w.Topic(names.Receipts, 1), w.Topic(names.DeadLetters, 1)
 	s.status = w.Topic(names.Status, 1, "cleanup.policy", "compact")
 	for _, channel := range channels {
@@ -85,6 +86,9 @@ func set(w *harness.World, channels []string, changes ...func(*Config)) *stage {
 	}
 	return s
 }
+
+// often is for stories that measure time from their beginning: a partition that is assigned after a fetch was sent waits for it.
+func (s *stage) often() { s.opts = []kgo.Opt{kgo.FetchMaxWait(100 * time.Millisecond)} }
 
 // member is one service of a story.
 type member struct {
@@ -199,9 +203,10 @@ type call struct {
 // answer is what a provider does with a call.
 type answer struct {
 	err    error
-	silent bool // it accepts the message, and its answer never comes
-	hangs  bool // it does not even do that
-	panics bool // its client has a bug
+	silent bool          // it accepts the message, and its answer never comes
+	hangs  bool          // it does not even do that
+	panics bool          // its client has a bug
+	after  time.Duration // how long an error takes to come
 }
 
 var (
@@ -231,7 +236,7 @@ type line struct {
 func (l line) Send(ctx context.Context, m Message) error {
 	v := l.v
 	var a answer
-	if err := l.p.Exchange(v.name+": "+m.Body, func() (string, error) {
+	err := l.p.Exchange(v.name+": "+m.Body, func() (string, error) {
 		v.mu.Lock()
 		defer v.mu.Unlock()
 		if len(v.answers) > 0 {
@@ -243,11 +248,18 @@ func (l line) Send(ctx context.Context, m Message) error {
 		v.now++
 		v.most = max(v.most, v.now)
 		return "", a.err
-	}); err != nil {
-		v.ended()
+	})
+	defer v.ended()
+	if a.after > 0 {
+		select {
+		case <-time.After(a.after):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	if err != nil {
 		return err
 	}
-	defer v.ended()
 	if a.panics {
 		panic("index out of range [3] with length 3")
 	}

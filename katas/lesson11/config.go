@@ -30,7 +30,7 @@ type Config struct {
 	BreakerFor   time.Duration `doc:"How long a provider that is down is left alone before one message tries it again."`
 	BulkShare    int           `doc:"Of 100 sends, how many at least go to what is not critical, while some of it waits."`
 	DigestWindow time.Duration `doc:"How long the first notification of a digest waits for others."`
-	DedupWindow  time.Duration `doc:"How long what was sent is remembered; longer than anything is redelivered."`
+	DedupWindow  time.Duration `doc:"How long what was sent, and a status, is remembered at least; longer than anything is redelivered."`
 	PageSize     int           `doc:"Users of an audience that are in memory at once."`
 
 	MaxQueued         int           `doc:"Records of one partition in memory; fetching it pauses before there are more."`

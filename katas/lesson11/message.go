@@ -42,7 +42,8 @@ type Task struct {
 }
 
 // Preferences are the value of a record of the preferences topic, as JSON, keyed by user. The topic is compacted: the
-// newest record of a user counts, and a tombstone means that nothing is known of the user any more.
+// newest record of a user counts, and a tombstone means that nothing is known of the user any more. Quiet hours in a zone,
+// or at times, that nobody can read may be now: then only what is critical is sent.
 type Preferences struct {
 	Zone     string             `json:"zone,omitempty"` // IANA name, such as Europe/Berlin; empty is UTC
 	Quiet    *Quiet             `json:"quiet,omitempty"`

@@ -117,6 +117,33 @@ func TestStep09_StatisticsSayWhatBecameOfEachChannelsMessages(t *testing.T) {
 	})
 }
 
+// A paused service takes nothing up and is healthy; what it has in hand goes on.
+func TestStep09_APauseStopsNothingButTheIntake(t *testing.T) {
+	harness.Run(t, func(w *harness.World) {
+		s := set(w, []string{Email})
+		s.user("ana", Email)
+		s.email.answersNext(throttle(20 * time.Second))
+		a := s.start("a")
+		s.tell(news("e1", "ana"))
+		w.Await("the first call", harness.Of(harness.Called))
+
+		a.Pause()
+		w.Sleep(time.Second)
+		s.tell(news("e2", "ana"))
+		w.Sleep(time.Minute)
+		w.Claim(s.email.Once("e1 to ana"), a.healthy(true, true), harness.Reported(func() error {
+			if !a.Stats().Paused {
+				return fmt.Errorf("%s is paused and does not report it", a.Name)
+			}
+			return nil
+		}))
+		a.Resume()
+
+		w.Within(20*time.Second, s.settled())
+		w.Claim(s.email.Once("e1 to ana", "e2 to ana"))
+	})
+}
+
 // totals claims what became of the records of all topics together, and that it adds up.
 //
 //go:noinline

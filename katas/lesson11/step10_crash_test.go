@@ -49,6 +49,7 @@ func TestStep10_AnAnswerThatNeverComesIsAskedForWithTheSameKey(t *testing.T) {
 func TestStep10_AHangingProviderIsGivenUpAtItsTimeout(t *testing.T) {
 	harness.Run(t, func(w *harness.World) {
 		s := set(w, []string{Email, SMS}, func(c *Config) { c.SMS.Timeout = 3 * time.Second })
+		s.often()
 		s.user("ana", Email, SMS)
 		s.user("ben", Email)
 		s.sms.answersNext(hang, hang)
@@ -160,6 +161,25 @@ func TestStep11_BeingThrottledIsNoFailure(t *testing.T) {
 	})
 }
 
+// Two calls are under way, and the second one's answer is later and milder. The first one still holds.
+func TestStep11_AShorterRetryAfterTakesNothingBack(t *testing.T) {
+	harness.Run(t, func(w *harness.World) {
+		s := set(w, []string{Email}, func(c *Config) { c.Email.Concurrency = 2 })
+		s.often()
+		s.user("ana", Email)
+		s.email.answersNext(answer{err: &Throttled{After: 30 * time.Second}, after: 2 * time.Second}, answer{err: &Throttled{After: 5 * time.Second}, after: 4 * time.Second})
+		s.tell(news("e1", "ana"), news("e2", "ana"))
+
+		s.start("a")
+
+		w.Until(s.settled())
+		w.Claim(s.email.Once("e1 to ana", "e2 to ana"), s.email.calledTimes(4))
+		calls := s.email.called()
+		again := calls[0].At + 32*time.Second
+		w.Claim(harness.Times("calls to email", s.email.called, calls[0].At, calls[1].At, again, again))
+	})
+}
+
 // "No such number" is the last word: no other attempt, no dead letter, and not with the same event again either.
 func TestStep11_ARefusalForGoodIsNotTriedAgain(t *testing.T) {
 	harness.Run(t, func(w *harness.World) {
@@ -182,6 +202,7 @@ func TestStep11_ARefusalForGoodIsNotTriedAgain(t *testing.T) {
 func TestStep12_TheRateLimitIsSharedByAllPartitions(t *testing.T) {
 	harness.Run(t, func(w *harness.World) {
 		s := set(w, []string{Email}, func(c *Config) { c.Email.PerSecond, c.Email.Burst, c.Email.Concurrency = 4, 1, 4 })
+		s.often()
 		var want []string
 		for i := range 8 {
 			user := fmt.Sprintf("user%d", i)
@@ -242,6 +263,38 @@ func TestStep12_ConcurrencyIsUsedAndNeverExceeded(t *testing.T) {
 	})
 }
 
+// A provider that is slow fills no memory: a partition's fetching pauses at MaxQueued.
+func TestStep12_WhatWaitsForAProviderIsBounded(t *testing.T) {
+	harness.Run(t, func(w *harness.World) {
+		s := set(w, []string{Email}, func(c *Config) { c.MaxQueued = 10 })
+		s.user("ana", Email)
+		s.email.answersNext(throttle(time.Minute))
+		s.tell(numbered("ana", 60)...)
+
+		a := s.start("a")
+
+		w.Sleep(30 * time.Second)
+		w.Claim(a.holdsAtMost(20))
+		w.Until(s.settled())
+		w.Claim(s.email.calledTimes(61))
+	})
+}
+
+// holdsAtMost claims that no partition has more records in the process than that.
+//
+//go:noinline
+func (m *member) holdsAtMost(n int64) harness.Claim {
+	return func(*harness.World) error {
+		for _, p := range m.Stats().Partitions {
+			if p.InFlight > n {
+				return harness.Broke[harness.Wasteful]("whoever keeps what nobody takes is out of memory when the provider is down",
+					"%s holds %d records of %s/%d in memory; it should be at most %d", m.Name, p.InFlight, p.Topic, p.Partition, n)
+			}
+		}
+		return nil
+	}
+}
+
 // atMostAtOnce claims that a provider never had more than n calls at once.
 //
 //go:noinline
@@ -275,6 +328,7 @@ func (v *provider) lastedAtMost(d time.Duration) harness.Claim {
 func TestStep15_AProviderThatIsDownIsLeftAlone(t *testing.T) {
 	harness.Run(t, func(w *harness.World) {
 		s := set(w, []string{Email, SMS}, func(c *Config) { c.BreakerAfter, c.BreakerFor, c.MaxAttempts = 3, 30*time.Second, 2 })
+		s.often()
 		s.user("ana", Email, SMS)
 		for range 6 {
 			s.sms.answersNext(fail)

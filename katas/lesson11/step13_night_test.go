@@ -28,12 +28,12 @@ func night(t *testing.T, clock string) []harness.Option {
 	return []harness.Option{harness.Begins(berlin(t, clock)), harness.Lasts(6 * time.Hour), harness.Brokers(1)}
 }
 
-// atNight sets the stage for hours in which nearly nothing happens: long polls are long.
+// atNight sets the stage for hours in which nearly nothing happens: long polls are long, and shorter than a story's beginning.
 func atNight(w *harness.World, channels ...string) *stage {
 	s := set(w, channels, func(c *Config) {
 		c.SessionTimeout, c.HeartbeatInterval, c.CommitInterval = 15*time.Minute, 5*time.Minute, 10*time.Second
 	})
-	s.opts = []kgo.Opt{kgo.FetchMaxWait(20 * time.Minute), kgo.MetadataMaxAge(time.Hour)}
+	s.opts = []kgo.Opt{kgo.FetchMaxWait(time.Minute), kgo.MetadataMaxAge(time.Hour)}
 	return s
 }
 
@@ -152,7 +152,7 @@ func TestStep13_WhatWaitsSurvivesACrash(t *testing.T) {
 
 		w.SleepUntil(w.At(berlin(t, "06-01 04:01")))
 		w.Claim(s.email.Once("e1 to ana"), harness.Times("mails to ana", s.email.Of("e1 to ana"), w.At(berlin(t, "06-01 04:00"))))
-	}, night(t, "06-01 03:38")...)
+	}, night(t, "06-01 03:37")...)
 }
 
 // A code that has expired helps nobody. It is dropped and counted wherever it is found: at the start, or after a wait.

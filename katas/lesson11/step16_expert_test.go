@@ -1,13 +1,16 @@
 package lesson11
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/kafka-katas/kafka-katas/harness"
@@ -231,6 +234,16 @@ func TestStep18_AnAnswerThatNeverComesIsNoRefusal(t *testing.T) {
 
 		w.Sleep(time.Minute)
 		w.Claim(s.settled(), s.push.Once("e1 to ana"), s.sms.Once(), s.deadLetters("ben"))
+		cy := s.user("cy", SMS, Push)
+		s.push.answersNext(acceptThenTimeOut)
+		s.tell(news("e3", "cy", fallback))
+		w.Until(s.push.calledTimes(5))
+		no := false
+		cy.Channels[Push] = Contact{Address: "cy's push", Enabled: &no}
+		s.prefers("cy", cy) // does not want what may be there already, and not by another channel either
+
+		w.Sleep(time.Minute)
+		w.Claim(s.settled(), s.push.Once("e1 to ana", "e3 to cy"), s.push.calledTimes(5), s.sms.Once())
 	})
 }
 
@@ -286,6 +299,55 @@ func TestStep19_AForgottenUserIsUnknown(t *testing.T) {
 		w.Until(s.settled())
 		w.Claim(s.email.Once("e1 to ana"), a.extra("skipped_unknown_user", 1))
 	})
+}
+
+// What is at the end of a table need not be a record: whoever writes in transactions ends with a marker, and retention may have
+// left nothing at all. Who waits for a record with the last offset waits for ever.
+func TestStep19_TheEndOfATableMayHoldNoRecord(t *testing.T) {
+	harness.Run(t, func(w *harness.World) {
+		s := set(w, []string{Email})
+		s.user("ana", Email)
+		s.tell(news("e1", "ana"))
+		a := s.start("a")
+		w.Until(s.settled())
+		a.Stop()
+		w.Start("shop", func(p *harness.Process) (harness.Runner, error) {
+			return errand(func(ctx context.Context) error {
+				client, err := kgo.NewClient(append(p.Options(), kgo.TransactionalID("shop"))...)
+				if err != nil {
+					return err
+				}
+				defer client.Close()
+				var all kadm.Offsets
+				all.AddOffset(s.log.Name, 0, s.log.End(0), -1)
+				if deleted, err := kadm.NewClient(client).DeleteRecords(ctx, all); err != nil || deleted.Error() != nil {
+					return errors.Join(err, deleted.Error())
+				}
+				yes := true
+				ben := record("ben", Preferences{Channels: map[string]Contact{Email: {Address: "b@x", Enabled: &yes}}})
+				ben.Topic = s.preferences.Name
+				return errors.Join(client.BeginTransaction(), client.ProduceSync(ctx, ben).FirstErr(), client.EndTransaction(ctx, kgo.TryCommit))
+			}), nil
+		})
+		w.Sleep(5 * time.Second)
+
+		s.start("b")
+		s.tell(news("e2", "ben"))
+
+		w.Within(20*time.Second, s.settled())
+		w.Claim(s.email.Once("e1 to ana", "e2 to ben"))
+	})
+}
+
+// errand is a program that does something, and then nothing until it is stopped.
+type errand func(ctx context.Context) error
+
+func (e errand) Run(ctx context.Context) error {
+	err := e(ctx)
+	if err == nil {
+		<-ctx.Done()
+	}
+	return err
 }
 
 // receipt is what a provider reports of a message.
@@ -469,20 +531,22 @@ func TestStep21_AnAudienceIsToldOnce(t *testing.T) {
 	})
 }
 
-// While a long list is read, others get their messages.
+// While a long list is read, others get their messages, and nobody takes the service for wedged.
 func TestStep21_NobodyWaitsForALongList(t *testing.T) {
 	harness.Run(t, func(w *harness.World) {
-		s := set(w, []string{Email}, func(c *Config) { c.PageSize = 10 })
+		s := set(w, []string{Email}, func(c *Config) { c.PageSize, c.StallAfter = 10, 12*time.Second })
 		s.audience = everyone(w, 300)
 		s.audience.takes = time.Second
 		s.user("ana", Email)
-		s.start("a")
+		a := s.start("a")
 		s.triggers.To(0, record("sale", Trigger{Event: "sale", Template: "news", Audience: "everyone"}))
 		w.Sleep(5 * time.Second)
 
 		s.triggers.To(0, record("e1", news("e1", "ana")), record("e2", news("e2", "ana", critical)))
 
 		w.Within(500*time.Millisecond, s.email.Once("e1 to ana", "e2 to ana"))
+		w.Sleep(15 * time.Second)
+		w.Claim(a.healthy(true, true))
 		w.Until(s.settled())
 	})
 }

@@ -125,14 +125,17 @@ func fanOut(b *testing.B, page, every int) (peak, longest float64) {
 	require.NoError(b, client.ProduceSync(ctx, &kgo.Record{Topic: cfg.Topics.Triggers, Value: sale}).FirstErr())
 	runtime.GC()
 	before := heap()
+	peaks := make(chan float64)
 	go func() {
+		peak := 0.0
 		for ctx.Err() == nil {
 			peak = max(peak, heap()-before)
 			time.Sleep(time.Millisecond)
 		}
+		peaks <- peak
 	}()
 	require.NoError(b, service.Run(ctx))
-	return peak, float64(audience.longest.Load())
+	return <-peaks, float64(audience.longest.Load())
 }
 
 func heap() float64 {

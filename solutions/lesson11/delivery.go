@@ -1,6 +1,7 @@
 package lesson11
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -37,6 +38,8 @@ type sender struct {
 	hold     time.Time          // nothing is sent before
 	failures int                // in a row
 	down     bool               // one send at a time finds out whether it still is
+	waiting  int                // who wants to send past the line: it leaves a place to them
+	freed    chan struct{}      // a send has ended
 }
 
 // A claim is the right to work on a notification. Who has the same one waits until it is settled.
@@ -63,6 +66,7 @@ func newSender(s *Service, t *tables, name string) *intake {
 		intake: s.newIntake(t, name, s.cfg.Topics.Task(name, true), s.cfg.Topics.Task(name, false)),
 		name:   name, limits: l, limiter: rate.NewLimiter(limit, l.Burst), wake: make(chan struct{}, 1),
 		claims: map[string]*claim{}, digests: map[string]*digest{},
+		freed: make(chan struct{}, 1),
 	}
 	c.take, c.adopt, c.settle, c.work = c.arrive, c.inherit, c.flush, c.dispatch
 	s.meter.Check("channel_"+name, ops.Readiness, nil)
@@ -111,10 +115,21 @@ func (c *sender) push(items ...*item) {
 	poke(c.wake)
 }
 
-// later puts an item into the line at a time.
+// later puts an item into the line at a time, if its partition is still ours then.
 func (c *sender) later(it *item, at time.Time) {
-	c.meter.Waiting(it.subject(), at.Add(24*time.Hour)) // by plan, for as long as a provider is down
-	time.AfterFunc(time.Until(at), func() { c.push(it) })
+	c.meter.Waiting(it.subject(), at.Add(patience)) // by plan, for as long as a provider is down
+	in, p := it.part.in, it.part
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if p.gone {
+		return
+	}
+	p.timers[it] = time.AfterFunc(time.Until(at), func() {
+		in.mu.Lock()
+		delete(p.timers, it)
+		in.mu.Unlock()
+		c.push(it)
+	})
 }
 
 // inherit takes up what an earlier owner of a partition left parked.
@@ -126,14 +141,14 @@ func (c *sender) inherit(p *part) {
 		}
 		d := &digest{sealed: true}
 		for i, member := range e.Members {
-			d.members = append(d.members, &item{part: p, id: member, task: e.Tasks[i]})
+			d.members = append(d.members, &item{part: p, id: member, place: int64(i), task: e.Tasks[i]})
 			delete(owing, member)
 		}
 		c.push(&item{part: p, id: id, task: e.Tasks[0], digest: d})
 	}
 	for _, id := range slices.SortedFunc(maps.Keys(owing), func(a, b string) int { return owing[a].at.Compare(owing[b].at) }) {
 		e := owing[id]
-		it := &item{part: p, id: id}
+		it := &item{part: p, id: id, place: e.Place}
 		if e.Task != nil {
 			it.task = *e.Task
 		}
@@ -141,7 +156,7 @@ func (c *sender) inherit(p *part) {
 		case deferred:
 			c.later(it, e.Due)
 		case collected:
-			c.join(it, e.Due)
+			c.join(it, e.Due, e.Due)
 		}
 	}
 }
@@ -183,9 +198,6 @@ func (c *sender) next() (*item, verdict, time.Duration) {
 		it := (*lane)[0]
 		pop := func() { *lane = (*lane)[1:] }
 		if c.leaving(it.part) {
-			if cl := c.claims[it.id]; cl != nil && cl.owner == it {
-				delete(c.claims, it.id) // who waits for it is of the same user, and so of the same partition
-			}
 			pop()
 			continue
 		}
@@ -197,7 +209,7 @@ func (c *sender) next() (*item, verdict, time.Duration) {
 		now := time.Now()
 		v := c.judge(it, now)
 		if v.what == send {
-			if c.sending >= c.limits.Concurrency || c.down && c.sending > 0 {
+			if c.sending+c.waiting >= c.limits.Concurrency || c.down && c.sending > 0 {
 				return nil, v, untilWoken
 			}
 			if wait := c.hold.Sub(now); wait > 0 {
@@ -213,9 +225,10 @@ func (c *sender) next() (*item, verdict, time.Duration) {
 		if !it.enter() {
 			continue
 		}
-		if c.claims[it.id] == nil || c.claims[it.id].owner != it {
-			c.claims[it.id] = &claim{owner: it}
+		if c.claims[it.id] == nil {
+			c.claims[it.id] = &claim{}
 		}
+		c.claims[it.id].owner = it // and who waited for an owner that has left, waits for this one
 		if v.what == send {
 			c.sending++
 			if both && lane == &c.critical {
@@ -254,21 +267,19 @@ func (c *sender) judge(it *item, now time.Time) verdict {
 		if ok && (e.final() || it.record != nil && !it.parking(e)) {
 			return verdict{what: drop, reason: "deduplicated"}
 		}
-	} else if it.digest.sealed {
-		return verdict{} // it may have been sent; only its provider can tell
 	}
 	t := it.task
 	if it.expired() {
 		return verdict{what: drop, reason: "expired"}
 	}
-	prefs, reason := c.tables.preferences(t.User)
+	prefs, reason := c.tables.preferences(t.User, t.Critical)
 	if reason == "" {
 		reason = c.unwanted(prefs, c.name, t.Critical)
 	}
 	if reason != "" {
 		return verdict{what: drop, reason: "skipped_" + reason}
 	}
-	if until := prefs.quietUntil(now); !t.Critical && !until.IsZero() {
+	if until, _ := prefs.quietUntil(now); !t.Critical && !until.IsZero() {
 		return verdict{what: postpone, until: until}
 	}
 	if t.Digest && !t.Critical && it.digest == nil {
@@ -282,17 +293,31 @@ func (it *item) parking(e entry) bool {
 	return it.collecting && (e.State == deferred || e.State == collected)
 }
 
-// quietUntil is when a user's quiet hours end, by the clock on the user's wall; zero if there are none now. A night in
-// which the clocks change is an hour shorter or longer, and ends at the same time of the clock.
-func (p *Preferences) quietUntil(now time.Time) time.Time {
-	if p.Quiet == nil {
-		return time.Time{}
+// zones are those that were read: time.LoadLocation reads the file each time.
+var zones sync.Map
+
+func zoneOf(name string) (*time.Location, error) {
+	if zone, ok := zones.Load(name); ok {
+		return zone.(*time.Location), nil
 	}
-	zone, err := time.LoadLocation(p.Zone)
+	zone, err := time.LoadLocation(name)
+	if err == nil {
+		zones.Store(name, zone)
+	}
+	return zone, err
+}
+
+// quietUntil is when a user's quiet hours end, by the clock on the user's wall; zero if there are none now, an error if
+// nobody can say. A night in which the clocks change is an hour shorter or longer, and ends at the same time of the clock.
+func (p *Preferences) quietUntil(now time.Time) (time.Time, error) {
+	if p.Quiet == nil {
+		return time.Time{}, nil
+	}
+	zone, err := zoneOf(p.Zone)
 	from, err1 := time.Parse("15:04", p.Quiet.From)
 	to, err2 := time.Parse("15:04", p.Quiet.To)
-	if errors.Join(err, err1, err2) != nil {
-		return time.Time{}
+	if err := errors.Join(err, err1, err2); err != nil {
+		return time.Time{}, err
 	}
 	now = now.In(zone)
 	overnight := 0
@@ -303,10 +328,10 @@ func (p *Preferences) quietUntil(now time.Time) time.Time {
 		begin := time.Date(now.Year(), now.Month(), now.Day()+day, from.Hour(), from.Minute(), 0, 0, zone)
 		end := time.Date(now.Year(), now.Month(), now.Day()+day+overnight, to.Hour(), to.Minute(), 0, 0, zone)
 		if !now.Before(begin) && now.Before(end) {
-			return end
+			return end, nil
 		}
 	}
-	return time.Time{}
+	return time.Time{}, nil
 }
 
 // carryOut does what was decided. Whatever it says of an item is on record before the item is finished.
@@ -320,11 +345,8 @@ func (c *sender) carryOut(it *item, v verdict) {
 			c.giveBack(it)
 			return
 		}
-		c.meter.Count(c.name+"_"+v.reason, int64(max(1, it.size())))
-		if strings.HasPrefix(v.reason, "skipped_") && it.record != nil && !c.fallBack(ctx, it) {
-			c.giveBack(it)
-			return
-		}
+		// No other channel: it may have been sent before, and nobody heard of it.
+		c.meter.Count(c.name+"_"+v.reason, int64(it.size()))
 		c.finish(it, meter.Filtered)
 	case postpone:
 		if it.digest != nil { // its members are on record
@@ -337,11 +359,12 @@ func (c *sender) carryOut(it *item, v verdict) {
 			return
 		}
 		c.meter.Count(c.name+"_deferred", 1)
-		c.later(&item{part: it.part, id: it.id, task: it.task}, v.until)
+		c.later(&item{part: it.part, id: it.id, place: it.place, task: it.task}, v.until)
 		c.finish(it, meter.Parked)
 	case collect:
 		c.line.Lock()
-		due := time.Now().Add(c.cfg.DigestWindow)
+		own := time.Now().Add(c.cfg.DigestWindow)
+		due := own
 		if d := c.digests[group(it.task)]; d != nil && !c.leaving(d.members[0].part) {
 			due = d.due
 		}
@@ -350,7 +373,7 @@ func (c *sender) carryOut(it *item, v verdict) {
 			c.giveBack(it)
 			return
 		}
-		c.join(&item{part: it.part, id: it.id, task: it.task}, due)
+		c.join(&item{part: it.part, id: it.id, place: it.place, task: it.task}, due, own)
 		c.finish(it, meter.Parked)
 	}
 }
@@ -380,6 +403,7 @@ func (c *sender) prune(ctx context.Context, it *item) bool {
 		}
 		c.meter.Count(c.name+"_expired", 1)
 	}
+	slices.SortStableFunc(left, func(a, b *item) int { return cmp.Compare(a.place, b.place) })
 	d.members, it.task = left, left[0].task
 	return true
 }
@@ -392,42 +416,37 @@ func (it *item) size() int {
 }
 
 func (c *sender) park(ctx context.Context, it *item, e entry) bool {
-	e.Task, e.Topic, e.Partition = &it.task, it.part.topic, it.part.number
+	e.Task, e.Topic, e.Partition, e.Place = &it.task, it.part.topic, it.part.number, it.place
 	it.collecting = true
 	return c.insist(ctx, func() error { return c.tables.put(ctx, it.id, e) })
 }
 
-// forget takes what was parked off the books.
+// forget takes what was parked off the books. What was not is not on them.
 func (c *sender) forget(ctx context.Context, it *item) bool {
-	members := []*item{it}
-	if it.digest != nil {
-		members = it.digest.members
+	if e, ok := c.tables.entry(it.id); it.record != nil || it.digest == nil && ok && e.final() {
+		return true
 	}
-	for _, m := range members {
-		if e, ok := c.tables.entry(m.id); !ok || e.final() {
-			continue
-		}
-		if it.record == nil && !c.insist(ctx, func() error { return c.tables.put(ctx, m.id, entry{State: dropped}) }) {
-			return false
-		}
-	}
-	return true
+	return c.record(ctx, it, dropped)
 }
 
 func group(t Task) string { return t.User + "/" + t.Template }
 
-// join adds a notification that is on record to its digest, or begins one.
-func (c *sender) join(it *item, due time.Time) {
+// join adds a notification that is on record to its digest, due then, or begins one of its own: what it was to join may
+// have gone out while it was put on record.
+func (c *sender) join(it *item, due, own time.Time) {
 	c.line.Lock()
 	defer c.line.Unlock()
 	d := c.digests[group(it.task)]
-	if d != nil && !c.leaving(d.members[0].part) {
+	if d != nil && d.members[0].part == it.part {
 		d.members = append(d.members, it)
 		return
 	}
-	d = &digest{group: group(it.task), due: due, members: []*item{it}}
+	if c.leaving(it.part) {
+		return // it is on record
+	}
+	d = &digest{group: group(it.task), due: own, members: []*item{it}}
 	c.digests[d.group] = d
-	c.later(d.item(), due)
+	c.later(d.item(), d.due)
 }
 
 // item is a digest as an item of the line. Its id is its first member's: an owner to come makes the same one of the log.
@@ -437,26 +456,56 @@ func (d *digest) item() *item {
 }
 
 // flush sends the digests of partitions that are given up, rather than leave them to wait for another owner. What cannot
-// be sent now is on record.
+// be sent now is on record. Of what else belongs to these partitions nothing is kept.
 func (c *sender) flush(ctx context.Context, gone []*part) {
-	var due []*item
+	var due, orphans []*item
 	c.line.Lock()
+	for id, cl := range c.claims {
+		if slices.Contains(gone, cl.owner.part) {
+			delete(c.claims, id)
+			orphans = append(orphans, cl.waiting...)
+		}
+	}
 	for name, d := range c.digests {
 		if slices.Contains(gone, d.members[0].part) {
 			due = append(due, d.item())
 			delete(c.digests, name)
 		}
 	}
-	held := c.hold.After(time.Now()) || c.down
 	c.line.Unlock()
+	c.push(orphans...)
 	for _, it := range due {
-		if held || c.judge(it, time.Now()).what != send || c.limiter.Wait(ctx) != nil || !c.prune(ctx, it) {
+		if !c.place(ctx) {
+			return
+		}
+		if c.judge(it, time.Now()).what != send || c.limiter.Wait(ctx) != nil {
+			c.sent(false)
 			continue
 		}
-		if m, err := c.message(it); err == nil && c.seal(ctx, it) && c.try(ctx, m) == nil {
-			c.record(ctx, it, sent)
-		}
+		it.keep()
+		c.deliver(ctx, it)
 	}
+}
+
+// place waits for a place among the sends under way, past the line. There is none while the provider is left alone.
+func (c *sender) place(ctx context.Context) bool {
+	c.line.Lock()
+	defer c.line.Unlock()
+	c.waiting++
+	defer func() { c.waiting-- }()
+	for ctx.Err() == nil && !c.down && !c.hold.After(time.Now()) {
+		if c.sending < c.limits.Concurrency {
+			c.sending++
+			return true
+		}
+		c.line.Unlock()
+		select {
+		case <-c.freed:
+		case <-ctx.Done():
+		}
+		c.line.Lock()
+	}
+	return false
 }
 
 // seal puts on record which notifications a digest has. From then on it is sent with these, under one key: its provider
@@ -466,7 +515,7 @@ func (c *sender) seal(ctx context.Context, it *item) bool {
 	if d == nil || d.sealed {
 		return true
 	}
-	e := entry{State: sealed, Topic: it.part.topic, Partition: it.part.number}
+	e := entry{State: sealed, Topic: it.part.topic, Partition: it.part.number, Place: it.place}
 	for _, m := range d.members {
 		e.Members = append(e.Members, m.id)
 		e.Tasks = append(e.Tasks, m.task)
@@ -477,6 +526,7 @@ func (c *sender) seal(ctx context.Context, it *item) bool {
 
 // record notes what became of a message. Of a digest the members first: until all are noted, it is still sealed.
 func (c *sender) record(ctx context.Context, it *item, as state) bool {
+	c.meter.Waiting(it.subject(), time.Now().Add(patience))
 	ids := []string{it.id}
 	if it.digest != nil {
 		ids = nil
@@ -503,7 +553,7 @@ func (c *sender) message(it *item) (Message, error) {
 	if text == nil {
 		return Message{}, fmt.Errorf("template %s has no text for channel %s", t.Template, c.name)
 	}
-	prefs, reason := c.tables.preferences(t.User)
+	prefs, reason := c.tables.preferences(t.User, t.Critical)
 	if reason != "" {
 		return Message{}, errors.New(reason)
 	}
@@ -578,7 +628,7 @@ func (c *sender) deliver(ctx context.Context, it *item) {
 		}
 		c.line.Unlock()
 		c.sent(false)
-		c.meter.Waiting(it.subject(), time.Now().Add(throttled.After+24*time.Hour))
+		c.meter.Waiting(it.subject(), time.Now().Add(throttled.After+patience))
 		it.leave()
 		c.pushFirst(it)
 	case errors.As(err, &no):
@@ -639,6 +689,7 @@ func (c *sender) sent(well bool) {
 	if recovered {
 		c.meter.Check("channel_"+c.name, ops.Readiness, nil)
 	}
+	poke(c.freed)
 	poke(c.wake)
 }
 
@@ -655,6 +706,7 @@ func (c *sender) pushFirst(it *item) {
 
 // fallBack hands tasks on to their next channel, if they have one.
 func (c *sender) fallBack(ctx context.Context, it *item) bool {
+	c.meter.Waiting(it.subject(), time.Now().Add(patience))
 	items := []*item{it}
 	if it.digest != nil {
 		items = it.digest.members

@@ -1,6 +1,7 @@
 package lesson11
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -14,6 +15,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/kafka-katas/kafka-katas/ops"
 	"github.com/kafka-katas/kafka-katas/ops/meter"
 )
 
@@ -24,8 +26,9 @@ type entry struct {
 	Task      *Task     `json:"task,omitempty"`  // deferred, collected; of a sealed digest its first
 	Topic     string    `json:"topic,omitempty"` // whose owner has to see to it
 	Partition int32     `json:"partition,omitempty"`
+	Place     int64     `json:"place,omitempty"`   // the offset of the task
 	Members   []string  `json:"members,omitempty"` // sealed
-	Tasks     []Task    `json:"tasks,omitempty"`   // sealed
+	Tasks     []Task    `json:"tasks,omitempty"`   // sealed, in the order of Members
 	After     string    `json:"after,omitempty"`   // paged: the last user that has a task
 
 	at     time.Time
@@ -60,14 +63,21 @@ type tables struct {
 	users   map[string]*Preferences // nil value: something that is not preferences
 	log     map[string]entry
 	aged    []aged // the log's entries by age
-	status  map[string]Receipt
+	status  map[string]heard
+	grown   []aged // the statuses by age
 	next    map[partitionID]int64
 	changed chan struct{} // closed when next has advanced
+	broken  map[partitionID]error
 }
 
 type aged struct {
 	key string
 	at  time.Time
+}
+
+type heard struct {
+	Receipt
+	at time.Time
 }
 
 func (s *Service) openTables(base context.Context) (*tables, error) {
@@ -76,8 +86,8 @@ func (s *Service) openTables(base context.Context) (*tables, error) {
 		return nil, fmt.Errorf("client: %w", err)
 	}
 	t := &tables{
-		s: s, client: client, users: map[string]*Preferences{}, log: map[string]entry{}, status: map[string]Receipt{},
-		next: map[partitionID]int64{}, changed: make(chan struct{}),
+		s: s, client: client, users: map[string]*Preferences{}, log: map[string]entry{}, status: map[string]heard{},
+		next: map[partitionID]int64{}, changed: make(chan struct{}), broken: map[partitionID]error{},
 	}
 	t.read.Go(func() {
 		for {
@@ -86,6 +96,9 @@ func (s *Service) openTables(base context.Context) (*tables, error) {
 				return
 			}
 			t.apply(fetches)
+			if fetches.Empty() { // an error: the client asks again at once, as long as it stands
+				pause(base, 250*time.Millisecond)
+			}
 		}
 	})
 	return t, nil
@@ -97,21 +110,44 @@ func (t *tables) close() {
 }
 
 func (t *tables) apply(fetches kgo.Fetches) {
+	decoded := map[*kgo.Record]*Preferences{} // before the lock is taken: a time zone may have to be read from disk
+	fetches.EachRecord(func(r *kgo.Record) {
+		if r.Topic != t.s.cfg.Topics.Preferences {
+			return
+		}
+		prefs := &Preferences{}
+		if json.Unmarshal(r.Value, prefs) != nil {
+			prefs = nil // what cannot be read is no consent
+		} else {
+			_, _ = zoneOf(prefs.Zone)
+		}
+		decoded[r] = prefs
+	})
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	fetches.EachPartition(func(f kgo.FetchTopicPartition) {
+		delete(t.broken, partitionID{f.Topic, f.Partition})
+	})
 	fetches.EachError(func(topic string, partition int32, err error) {
 		slog.Warn("a table cannot be read", "topic", topic, "partition", partition, "error", err)
+		t.broken[partitionID{topic, partition}] = fmt.Errorf("%s/%d cannot be read: %w", topic, partition, err)
 	})
+	var standing error
+	for _, err := range t.broken {
+		standing = err
+	}
+	t.s.meter.Check("tables_read", ops.Readiness, standing)
 	fetches.EachRecord(func(r *kgo.Record) {
+		t.next[partitionID{r.Topic, r.Partition}] = r.Offset + 1
+		if r.Attrs.IsControl() {
+			return
+		}
 		switch key := string(r.Key); r.Topic {
 		case t.s.cfg.Topics.Preferences:
+			prefs := decoded[r]
 			if r.Value == nil {
 				delete(t.users, key)
 				break
-			}
-			prefs := &Preferences{}
-			if json.Unmarshal(r.Value, prefs) != nil {
-				prefs = nil // what cannot be read is no consent
 			}
 			t.users[key] = prefs
 		case t.s.cfg.Topics.Log:
@@ -119,7 +155,6 @@ func (t *tables) apply(fetches kgo.Fetches) {
 		case t.s.cfg.Topics.Status:
 			t.advance(r)
 		}
-		t.next[partitionID{r.Topic, r.Partition}] = r.Offset + 1
 	})
 	close(t.changed)
 	t.changed = make(chan struct{})
@@ -149,8 +184,17 @@ var rank = map[string]int{"accepted": 1, "bounced": 2, "delivered": 3, "read": 4
 
 func (t *tables) advance(r *kgo.Record) {
 	var receipt Receipt
-	if json.Unmarshal(r.Value, &receipt) == nil && rank[receipt.Status] > rank[t.status[string(r.Key)].Status] {
-		t.status[string(r.Key)] = receipt
+	key := string(r.Key)
+	if json.Unmarshal(r.Value, &receipt) == nil && rank[receipt.Status] > rank[t.status[key].Status] {
+		t.status[key] = heard{receipt, r.Timestamp}
+		t.grown = append(t.grown, aged{key, r.Timestamp})
+	}
+	for len(t.grown) > 0 && time.Since(t.grown[0].at) > t.s.cfg.DedupWindow {
+		old := t.grown[0]
+		t.grown = t.grown[1:]
+		if !t.status[old.key].at.After(old.at) {
+			delete(t.status, old.key)
+		}
 	}
 }
 
@@ -162,7 +206,10 @@ func (t *tables) catchUp(ctx context.Context) error {
 		if err == nil {
 			err = ends.Error()
 		}
-		t.s.meter.Check("tables", 0, err)
+		if err == nil && t.behind(ends) {
+			err = t.skipEmpty(ctx, topics)
+		}
+		t.s.meter.Check("tables", ops.Readiness, err)
 		if err == nil {
 			return t.reach(ctx, ends)
 		}
@@ -172,15 +219,39 @@ func (t *tables) catchUp(ctx context.Context) error {
 	}
 }
 
+// skipEmpty notes where the topics begin. Retention may have emptied one: there is no record that leads to its end.
+func (t *tables) skipEmpty(ctx context.Context, topics []string) error {
+	starts, err := kadm.NewClient(t.client).ListStartOffsets(ctx, topics...)
+	if err == nil {
+		err = starts.Error()
+	}
+	if err != nil {
+		return err
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	starts.Each(func(o kadm.ListedOffset) {
+		id := partitionID{o.Topic, o.Partition}
+		t.next[id] = max(t.next[id], o.Offset)
+	})
+	return nil
+}
+
+func (t *tables) behind(ends kadm.ListedOffsets) (behind bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	ends.Each(func(o kadm.ListedOffset) {
+		behind = behind || t.next[partitionID{o.Topic, o.Partition}] < o.Offset
+	})
+	return behind
+}
+
 func (t *tables) reach(ctx context.Context, ends kadm.ListedOffsets) error {
 	for {
 		t.mu.Lock()
-		changed, behind := t.changed, false
-		ends.Each(func(o kadm.ListedOffset) {
-			behind = behind || t.next[partitionID{o.Topic, o.Partition}] < o.Offset
-		})
+		changed := t.changed
 		t.mu.Unlock()
-		if !behind {
+		if !t.behind(ends) {
 			return nil
 		}
 		select {
@@ -227,29 +298,33 @@ func (t *tables) put(ctx context.Context, key string, e entry) error {
 	return nil
 }
 
-// produce writes records and waits until all are acknowledged. When ctx ends before, nobody knows whether they are: the
-// client would not take back what is on its way, so it is not asked to.
+// produce writes records and waits until all are acknowledged, or it is known that one is not and none is on its way any
+// more: a record belongs to the client until its promise is kept. When ctx ends before, nobody knows: the client would not
+// take back what is on its way, so it is not asked to.
 func (t *tables) produce(ctx context.Context, records ...*kgo.Record) error {
 	acknowledged := make(chan error, len(records))
 	for _, r := range records {
 		t.client.Produce(context.WithoutCancel(ctx), r, func(_ *kgo.Record, err error) { acknowledged <- err })
 	}
+	var failed error
 	for range records {
 		select {
 		case err := <-acknowledged:
-			if err != nil {
-				return err
-			}
+			failed = cmp.Or(failed, err)
 		case <-ctx.Done():
 			return ctx.Err()
 		}
 	}
-	return nil
+	if len(records) > 0 {
+		t.s.meter.Check("writes", ops.Readiness, failed)
+	}
+	return failed
 }
 
 // bury writes a dead letter: the record as it came, and why. It is acknowledged when bury returns nil.
 func (t *tables) bury(ctx context.Context, it *item, cause error) error {
 	r := it.subject()
+	t.s.meter.Waiting(r, time.Now().Add(patience))
 	letter := &kgo.Record{Topic: t.s.cfg.Topics.DeadLetters, Key: r.Key, Value: r.Value, Headers: append(slices.Clone(r.Headers),
 		kgo.RecordHeader{Key: "dlt.error", Value: []byte(cause.Error())},
 		kgo.RecordHeader{Key: "dlt.origin", Value: fmt.Appendf(nil, "%s/%d/%d", r.Topic, r.Partition, r.Offset)})}
@@ -312,7 +387,6 @@ func (p *planner) plan(it *item) {
 	if !it.enter() {
 		return
 	}
-	p.meter.Began(it.record)
 	switch {
 	case err != nil:
 		p.meter.Failed(it.record, err)
@@ -345,6 +419,7 @@ func (p *planner) page(it *item, trigger Trigger) {
 			it.leave()
 			return
 		}
+		p.meter.Began(it.record) // each page has its time: a long list is not wedged
 		users, err := p.parts.Audience.Page(ctx, trigger.Audience, progress.After, p.cfg.PageSize)
 		if err != nil {
 			p.meter.Failed(it.record, err)
@@ -354,6 +429,7 @@ func (p *planner) page(it *item, trigger Trigger) {
 			}
 			continue
 		}
+		p.meter.Waiting(it.record, time.Now().Add(patience))
 		var tasks []*kgo.Record
 		for _, user := range users {
 			one := trigger
@@ -385,7 +461,7 @@ func (in *intake) leaving(p *part) bool {
 
 // tasks are the records for one user: one for each channel that is enabled, or the first of them with the others behind.
 func (p *planner) tasks(trigger Trigger) (records []*kgo.Record) {
-	prefs, reason := p.tables.preferences(trigger.User)
+	prefs, reason := p.tables.preferences(trigger.User, trigger.Critical)
 	if reason != "" {
 		p.meter.Count("skipped_"+reason, 1)
 		return nil
@@ -424,7 +500,11 @@ func (s *Service) record(t Task) *kgo.Record {
 	return &kgo.Record{Topic: s.cfg.Topics.Task(t.Channel, t.Critical), Key: []byte(t.User), Value: value}
 }
 
-func (t *tables) preferences(user string) (_ *Preferences, reason string) {
+// patience is for how long whatever waits by plan is not taken to be wedged: for Kafka, or for a provider that is down.
+const patience = 24 * time.Hour
+
+// preferences are those of a user. Quiet hours that nobody can read are no leave to send at any hour.
+func (t *tables) preferences(user string, critical bool) (_ *Preferences, reason string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	prefs, ok := t.users[user]
@@ -432,6 +512,9 @@ func (t *tables) preferences(user string) (_ *Preferences, reason string) {
 	case !ok:
 		return nil, "unknown_user"
 	case prefs == nil:
+		return nil, "bad_preferences"
+	}
+	if _, err := prefs.quietUntil(time.Now()); err != nil && !critical {
 		return nil, "bad_preferences"
 	}
 	return prefs, ""

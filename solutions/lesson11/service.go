@@ -77,9 +77,10 @@ func New(cfg Config, parts Parts, opts ...kgo.Opt) (*Service, error) {
 	return s, nil
 }
 
-// common are the options that every client begins with: the user's, and then ours, since the later one counts.
+// common are the options that every client begins with: what the user may change, the user's, and then ours, since the
+// later one counts. A partition that is assigned or resumed waits until an idle fetch comes back: by default 5 s.
 func (s *Service) common() []kgo.Opt {
-	return append(s.opts[:len(s.opts):len(s.opts)], s.meter.Opts()...)
+	return slices.Concat([]kgo.Opt{kgo.FetchMaxWait(500 * time.Millisecond)}, s.opts, s.meter.Opts())
 }
 
 // producing are the options of the client that reads the tables and writes everything.
@@ -89,6 +90,7 @@ func (s *Service) producing() []kgo.Opt {
 		kgo.ConsumeTopics(t.Preferences, t.Log, t.Status),
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
+		kgo.KeepControlRecords(), // or the end of a table that ends with a transaction's marker is never reached
 		kgo.ProducerLinger(0),
 		kgo.RequiredAcks(kgo.AllISRAcks()),
 		kgo.RecordPartitioner(kgo.StickyKeyPartitioner(nil)), // one user's tasks are in partitions of one number
@@ -199,7 +201,7 @@ type intake struct {
 
 	take   func(*item)                           // takes an item over, without blocking
 	adopt  func(*part)                           // a partition is new, and the tables are caught up; may be nil
-	settle func(ctx context.Context, of []*part) // partitions are given up; their items do not begin any more; may be nil
+	settle func(ctx context.Context, of []*part) // partitions are given up, or lost if ctx has ended; may be nil
 	work   func(ctx context.Context, in *intake) // runs along with the intake; may be nil
 
 	mu         sync.Mutex
@@ -227,12 +229,14 @@ type part struct {
 	gone      bool
 	working   int
 	idle      chan struct{} // not nil while somebody waits for working to be 0
+	timers    map[*item]*time.Timer
 }
 
 // An item is a record in hand, or one that was parked and has no record any more.
 type item struct {
 	part    *part
 	record  *kgo.Record // nil if it was parked
+	place   int64       // the offset of its task, also of one that was parked
 	fresh   bool        // preferences are at least as new as the record
 	offered bool
 	done    bool
@@ -264,6 +268,7 @@ func (in *intake) open(base context.Context) error {
 		kgo.HeartbeatInterval(cfg.HeartbeatInterval),
 		kgo.RebalanceTimeout(cfg.RebalanceTimeout),
 		kgo.DisableAutoCommit(),
+		kgo.BlockRebalanceOnPoll(), // what was polled reaches the ownership that it was polled for
 		kgo.OnPartitionsAssigned(in.assigned),
 		kgo.OnPartitionsRevoked(func(_ context.Context, _ *kgo.Client, gone map[string][]int32) { in.giveUp(gone, false) }),
 		kgo.OnPartitionsLost(func(_ context.Context, _ *kgo.Client, gone map[string][]int32) { in.giveUp(gone, true) }),
@@ -289,13 +294,17 @@ func (in *intake) run(ctx context.Context) {
 	}
 	in.helpers.Go(func() { in.commitRegularly(busy) })
 	for ctx.Err() == nil {
-		fetches := in.client.PollRecords(ctx, in.cfg.MaxQueued)
+		fetches := in.client.PollRecords(ctx, in.portion())
 		if fetches.IsClientClosed() {
 			break
 		}
 		in.meter.Polled(fetches)
 		items := in.accept(fetches)
+		in.client.AllowRebalance()
 		if len(items) == 0 {
+			if len(fetches.Errors()) > 0 { // the client asks again at once, as long as the error stands
+				pause(ctx, 250*time.Millisecond)
+			}
 			continue
 		}
 		// Whatever a user decided before a record was written is known before the record is looked at.
@@ -309,6 +318,7 @@ func (in *intake) run(ctx context.Context) {
 		in.mu.Unlock()
 		in.offer(items)
 	}
+	in.client.AllowRebalance()
 	in.giveUp(in.all(), false)
 	stop()
 	goodbye, done := context.WithTimeout(in.base, 5*time.Second)
@@ -330,26 +340,31 @@ func (in *intake) all() map[string][]int32 {
 	return all
 }
 
-// accept puts records into their partition's window. A partition whose window is full is not fetched for a while.
+// portion is how many records are polled at once: half of what a partition may have in memory.
+func (in *intake) portion() int { return max(1, in.cfg.MaxQueued/2) }
+
+// accept puts records into their partition's window. A partition that has no room for another portion is not fetched for
+// a while. Pausing and resuming take place under the lock, which is work in memory: in the other order a partition would
+// stay paused.
 func (in *intake) accept(fetches kgo.Fetches) (items []*item) {
 	full := map[string][]int32{}
 	in.mu.Lock()
+	defer in.mu.Unlock()
 	fetches.EachPartition(func(f kgo.FetchTopicPartition) {
 		p := in.owned[partitionID{f.Topic, f.Partition}]
 		if p == nil {
 			return
 		}
 		for _, r := range f.Records {
-			it := &item{part: p, record: r}
+			it := &item{part: p, record: r, place: r.Offset}
 			p.window = append(p.window, it)
 			items = append(items, it)
 		}
-		if len(p.window) >= in.cfg.MaxQueued && !p.paused {
+		if len(p.window)+in.portion() > in.cfg.MaxQueued && !p.paused {
 			p.paused = true
 			full[f.Topic] = append(full[f.Topic], f.Partition)
 		}
 	})
-	in.mu.Unlock()
 	if len(full) > 0 {
 		in.client.PauseFetchPartitions(full)
 	}
@@ -374,7 +389,7 @@ func (in *intake) assigned(_ context.Context, _ *kgo.Client, added map[string][]
 	in.meter.Assigned(added)
 	for topic, numbers := range added {
 		for _, number := range numbers {
-			p := &part{partitionID: partitionID{topic, number}, in: in, next: -1, committed: -1}
+			p := &part{partitionID: partitionID{topic, number}, in: in, next: -1, committed: -1, timers: map[*item]*time.Timer{}}
 			p.ctx, p.cancel = context.WithCancel(in.base)
 			in.mu.Lock()
 			in.owned[p.partitionID] = p
@@ -405,6 +420,10 @@ func (in *intake) giveUp(gone map[string][]int32, lost bool) {
 			if p := in.owned[partitionID{topic, number}]; p != nil {
 				delete(in.owned, p.partitionID)
 				p.gone = true
+				for _, timer := range p.timers {
+					timer.Stop()
+				}
+				p.timers = nil
 				parts = append(parts, p)
 			}
 		}
@@ -421,7 +440,7 @@ func (in *intake) giveUp(gone map[string][]int32, lost bool) {
 	for _, p := range parts {
 		p.drain(grace)
 	}
-	if in.settle != nil && !lost {
+	if in.settle != nil {
 		in.settle(grace, parts)
 	}
 	resumed := map[string][]int32{}
@@ -468,6 +487,14 @@ func (it *item) enter() bool {
 	return true
 }
 
+// keep begins work on an item although its partition is given up.
+func (it *item) keep() {
+	in := it.part.in
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	it.part.working++
+}
+
 // leave ends work on an item without being done with it.
 func (it *item) leave() {
 	in := it.part.in
@@ -494,14 +521,11 @@ func (it *item) finish(o meter.Outcome) {
 			p.window[0] = nil
 			p.window = p.window[1:]
 		}
-		roomy := p.paused && !p.gone && len(p.window) <= in.cfg.MaxQueued/2
-		if roomy {
+		if p.paused && !p.gone && len(p.window) <= in.cfg.MaxQueued/2 {
 			p.paused = false
-		}
-		in.mu.Unlock()
-		if roomy {
 			in.client.ResumeFetchPartitions(map[string][]int32{p.topic: {p.number}})
 		}
+		in.mu.Unlock()
 	}
 	it.leave()
 }
