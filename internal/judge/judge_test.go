@@ -149,11 +149,14 @@ func TestAnExplorationRunsWhereItIsNamed(t *testing.T) {
 	require.Equal(t, 1, red)
 }
 
-// A check of the race detector's own that fails is no breach of law 2, if the second run is green.
+// A check of the race detector's own that fails, twice even, is no breach of law 2, if a later run is green.
 func TestAFailedRaceDetectorIsNoBreach(t *testing.T) {
 	mark := filepath.ToSlash(filepath.Join(t.TempDir(), "failed-before"))
+	again := mark + "-twice"
 	root := course(t, map[string]string{
-		"kata/consumer_test.go": "func TestStep01_|func init() {\n\tif _, err := os.Stat(\"" + mark + "\"); err != nil {\n" +
+		"kata/consumer_test.go": "func TestStep01_|func init() {\n\tif os.Rename(\"" + mark + "\", \"" + again + "\") == nil {\n" +
+			"\t\tos.Stderr.WriteString(\"ThreadSanitizer: CHECK failed: tsan_rtl.cpp:346\\n\")\n\t\tos.Exit(66)\n\t}\n" +
+			"\tif _, err := os.Stat(\"" + again + "\"); err != nil {\n" +
 			"\t\tos.WriteFile(\"" + mark + "\", nil, 0o600)\n\t\tos.Stderr.WriteString(\"ThreadSanitizer: CHECK failed: tsan_rtl.cpp:346\\n\")\n\t\tos.Exit(66)\n\t}\n}\n\nfunc TestStep01_",
 	})
 	name := filepath.Join(root, "katas/lesson01/consumer_test.go")
@@ -165,7 +168,7 @@ func TestAFailedRaceDetectorIsNoBreach(t *testing.T) {
 	report, err := c.Judge(context.Background(), Options{Laws: []Law{Solution}, Repeat: 1, NoRace: true})
 	require.NoError(t, err)
 	require.Empty(t, report.Broken)
-	require.Equal(t, []string{"lesson01: the race detector failed a check of its own, so law 2 was judged on a second run"}, report.Notes)
+	require.Equal(t, []string{"lesson01: the race detector failed a check of its own, so law 2 was judged on another run"}, report.Notes)
 }
 
 func TestALessonThatIsNotThere(t *testing.T) {
