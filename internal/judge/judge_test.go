@@ -165,7 +165,7 @@ func TestAFailedRaceDetectorIsNoBreach(t *testing.T) {
 	require.NoError(t, os.WriteFile(name, bytes.Replace(text, []byte("\"errors\"\n"), []byte("\"errors\"\n\t\"os\"\n"), 1), 0o644))
 	c, err := Open(root, "1")
 	require.NoError(t, err)
-	report, err := c.Judge(context.Background(), Options{Laws: []Law{Solution}, Repeat: 1, NoRace: true})
+	report, err := c.Judge(context.Background(), Options{Laws: []Law{Solution}, Repeat: 1})
 	require.NoError(t, err)
 	require.Empty(t, report.Broken)
 	require.Equal(t, []string{"lesson01: the race detector failed a check of its own, so law 2 was judged on another run"}, report.Notes)

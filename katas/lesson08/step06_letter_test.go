@@ -204,15 +204,16 @@ func TestStep07_TheSourceIsCommittedAfterTheLetterIsAcknowledged(t *testing.T) {
 	}
 }
 
-// A crash while the letter is on its way loses nothing, and neither does one just after it arrived.
+// A crash while the letter is on its way, for longer than until the next commit, loses nothing.
 func TestStep07_ACrashBeforeTheLetterIsThereLosesNothing(t *testing.T) {
 	harness.Run(t, func(w *harness.World) {
 		shop := open(w, 1)
 		shop.payments.Produce(payment("p-1"), payment("p-2"))
 		a := shop.start("a", shop.config(), fails("p-1", always, ErrDeclined))
 
-		a.CrashBefore(harness.Produce)
-		w.Until(harness.Gone("a"))
+		a.Fault(harness.Fail(harness.Produce, kerr.NotEnoughReplicas).Times(1000)) // longer than until the next commit
+		w.Sleep(8 * time.Second)
+		a.Crash()
 		a.restart()
 
 		w.Until(shop.drained())
