@@ -16,7 +16,7 @@ func TestStep19_ACrashBeforeTheCommitMakesOneRecognisableDuplicate(t *testing.T)
 	harness.Run(t, func(w *harness.World) {
 		shop := open(w, 1).withTiers(1)
 		shop.payments.Produce(payment("p-1"), payment("p-2"))
-		a := shop.start("a", shop.config(), fails("p-1", 2, ErrUnavailable))
+		a := shop.start("a", shop.config(), both(takes(1500*time.Millisecond), fails("p-1", 2, ErrUnavailable)))
 
 		a.CrashAfter(harness.Produce)
 		w.Until(harness.Gone("a"))

@@ -183,7 +183,7 @@ func TestStep05_WithoutABrokerTheAnswerIs503InTime(t *testing.T) {
 		w.Kafka().Down()
 		w.Sleep(2 * time.Second)
 		away := s.ask(a, http.MethodPost, "/commands", "k-1", restock5)
-		w.Claim(away.answered(http.StatusServiceUnavailable), harness.AtMost("the answer", away.to-away.from, s.cfg.API.Timeout), s.found(a, before, "done", 5))
+		w.Claim(harness.AtMost("the answer", away.to-away.from, s.cfg.API.Timeout), away.answered(http.StatusServiceUnavailable), s.found(a, before, "done", 5))
 		w.Kafka().Up()
 		w.Sleep(time.Minute)
 		again := s.ask(a, http.MethodPost, "/commands", "k-1", restock5)

@@ -5,6 +5,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kerr"
+
 	"github.com/kafka-katas/kafka-katas/harness"
 )
 
@@ -14,7 +16,8 @@ func TestStep25_ACrashAtAnyPointLosesNoReply(t *testing.T) {
 	harness.Sweep(t, "a", func(w *harness.World) {
 		c, store := newCounterpart(w), newShelf(w)
 		c.ask("book", "pen", "ink")
-		startPricing(w, "a", c.answering(), store, takes(700*time.Millisecond)) // commits come while a request is in work
+		a := startPricing(w, "a", c.answering(), store, takes(700*time.Millisecond)) // commits come while a request is in work
+		a.Fault(harness.Fail(harness.Produce, kerr.NotEnoughReplicas).Times(4))      // and while a reply is not written
 		w.Until(harness.Any(c.group.Drained(c.requests), harness.Gone("a")))
 		startPricing(w, "b", c.answering(), store, takes(100*time.Millisecond))
 		w.Until(c.group.Drained(c.requests))
