@@ -61,29 +61,43 @@ func (s *session) judgeMistakes() error {
 		}
 		maps.Copy(r.packages, part.packages)
 	}
-	var again, specs []string
 	for _, m := range all {
-		p := r.of(s.importPath(m.lesson.mistakePattern(m.wrong)))
-		s.report.record(m.lesson, m.wrong, p)
-		if missed := m.lesson.missed(m.wrong, p); len(missed) > 0 {
-			again = append(again, m.lesson.mistakePattern(m.wrong))
+		s.report.record(m.lesson, m.wrong, r.of(s.importPath(m.lesson.mistakePattern(m.wrong))))
+	}
+	// A mistake that is a race is not red in every order of goroutines. It gets further looks, until it is caught, and a
+	// note says how often it was: such a one wants a spec that catches it each time.
+	later := newTestRun()
+	for range furtherLooks {
+		var again, specs []string
+		for _, m := range all {
+			pattern := m.lesson.mistakePattern(m.wrong)
+			p := later.of(s.importPath(pattern))
+			missed := slices.DeleteFunc(m.lesson.missed(m.wrong, r.of(s.importPath(pattern))), func(c Catch) bool { return p.times(c) > 0 })
+			if len(missed) == 0 {
+				continue
+			}
+			again = append(again, pattern)
 			for _, catch := range missed {
 				specs = append(specs, regexp.QuoteMeta(catch.Spec))
 			}
 		}
-	}
-	// A mistake that is a race is not red in every order of goroutines. It gets a second look, and a note says how often
-	// it was caught: such a one wants a spec that catches it each time.
-	second := newTestRun()
-	if len(again) > 0 {
-		args := slices.Concat(quick, []string{"-overlay", file, fmt.Sprintf("-count=%d", secondLook), "-run", "^(" + strings.Join(specs, "|") + ")$"})
-		if second, err = s.test(args, again); err != nil {
+		if len(again) == 0 {
+			break
+		}
+		look, err := s.test(slices.Concat(quick, []string{"-overlay", file, fmt.Sprintf("-count=%d", runsOfALook), "-run", "^(" + strings.Join(specs, "|") + ")$"}), again)
+		if err != nil {
 			return err
+		}
+		for _, pattern := range again {
+			p := later.of(s.importPath(pattern))
+			for spec, outcomes := range look.of(s.importPath(pattern)).tests {
+				p.tests[spec] = append(p.tests[spec], outcomes...)
+			}
 		}
 	}
 	for _, m := range all {
 		pattern := s.importPath(m.lesson.mistakePattern(m.wrong))
-		s.report.Notes = append(s.report.Notes, m.lesson.judgeMistake(m.wrong, r.of(pattern), second.of(pattern))...)
+		s.report.Notes = append(s.report.Notes, m.lesson.judgeMistake(m.wrong, r.of(pattern), later.of(pattern))...)
 	}
 	return nil
 }
@@ -117,8 +131,11 @@ func (s *session) withoutExplorations() []string {
 // of that into what only a debugger reads.
 var quick = []string{"-vet=off", "-gcflags=-l", "-ldflags=-s -w"}
 
-// secondLook is how often a mistake that got away is run again.
-const secondLook = 5
+// A mistake that got away is looked at again so many times, each look being so many runs.
+const (
+	furtherLooks = 5
+	runsOfALook  = 5
+)
 
 // missed are the catches that a run did not show.
 func (l *Lesson) missed(w *Wrong, p *packageRun) (out []Catch) {
@@ -143,15 +160,15 @@ func (p *packageRun) times(catch Catch) (n int) {
 	return n
 }
 
-func (l *Lesson) judgeMistake(w *Wrong, p, second *packageRun) (notes []string) {
+func (l *Lesson) judgeMistake(w *Wrong, p, later *packageRun) (notes []string) {
 	if p.build != "" {
 		l.breaksMistake(w, "a mistake that compiles", "it does not", excerpt(p.build, 40))
 		return nil
 	}
 	for _, catch := range l.missed(w, p) {
-		if n := second.times(catch); n > 0 {
+		if n := later.times(catch); n > 0 {
 			notes = append(notes, fmt.Sprintf("%s: mistake %s is not red each time: %s failed with %s in %d of %d runs",
-				l.Name, w.Name, catch.Spec, catch.Word, n, 1+secondLook))
+				l.Name, w.Name, catch.Spec, catch.Word, n, 1+len(later.tests[catch.Spec])))
 			continue
 		}
 		o := p.last(catch.Spec)
