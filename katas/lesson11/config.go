@@ -114,10 +114,10 @@ func DefaultConfig() Config {
 // Validate reports everything that is wrong with c, joined into one error. Each problem is one line: the field by the
 // name it has in config.yaml, the value it has, and what would be allowed.
 //
-// Group and every topic are named; counts and durations are positive (PerSecond may be 0); BulkShare is from 1 to 99;
-// Fallback names channels that exist, each once; HeartbeatInterval is at most a third of SessionTimeout; DrainTimeout is
-// less than RebalanceTimeout; a Timeout is less than DrainTimeout, or a send under way could not be waited for, and
-// StallAfter is longer than each.
+// Group and every topic are named; counts and durations are positive (PerSecond may be 0); RetryMax is at least
+// RetryAfter; BulkShare is from 1 to 99; Fallback names channels that exist, each once; HeartbeatInterval is at most a
+// third of SessionTimeout; DrainTimeout is less than RebalanceTimeout; a Timeout is less than DrainTimeout, or a send
+// under way could not be waited for, and StallAfter is longer than each.
 func (c Config) Validate() error {
 	// TODO: collect the problems with errors.Join; "drain_timeout is 1m30s: must be less than rebalance_timeout (1m0s)".
 	return errors.New("lesson11: Config.Validate is not written yet")

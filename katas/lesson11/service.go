@@ -59,7 +59,8 @@ func (s *Service) Run(ctx context.Context) error {
 
 // Stats returns a consistent snapshot, from memory. Records of all topics are in it. A trigger that has become tasks, a
 // task that was sent, and a receipt that was news are Processed. What is not to be sent (skipped, expired, recognised, refused)
-// and a receipt that was no news are Filtered; what was deferred or waits in a digest is Parked.
+// and a receipt that was no news are Filtered; what was deferred or waits in a digest is Parked. Errors has the failed
+// sends, and the refused ones.
 //
 // Extra counts messages, by channel ("email_sent"): sent, retried, throttled, refused, deferred, deduplicated, expired,
 // dead, and skipped_ with a reason: opted_out, no_address. The planner counts skipped_unknown_user,

@@ -118,10 +118,10 @@ func DefaultConfig() Config {
 // Validate reports everything that is wrong with c, joined into one error. Each problem is one line: the field by the
 // name it has in config.yaml, the value it has, and what would be allowed.
 //
-// Group and every topic are named; counts and durations are positive (PerSecond may be 0); BulkShare is from 1 to 99;
-// Fallback names channels that exist, each once; HeartbeatInterval is at most a third of SessionTimeout; DrainTimeout is
-// less than RebalanceTimeout; a Timeout is less than DrainTimeout, or a send under way could not be waited for, and
-// StallAfter is longer than each.
+// Group and every topic are named; counts and durations are positive (PerSecond may be 0); RetryMax is at least
+// RetryAfter; BulkShare is from 1 to 99; Fallback names channels that exist, each once; HeartbeatInterval is at most a
+// third of SessionTimeout; DrainTimeout is less than RebalanceTimeout; a Timeout is less than DrainTimeout, or a send
+// under way could not be waited for, and StallAfter is longer than each.
 func (c Config) Validate() error {
 	var problems []error
 	wrong := func(field string, value any, allowed string) {

@@ -58,7 +58,7 @@ type Quiet struct {
 
 // Contact is how a user is reached by a channel.
 type Contact struct {
-	Address string `json:"address"`
+	Address string `json:"address"`           // blank: there is none
 	Enabled *bool  `json:"enabled,omitempty"` // nil: the user has not decided, and Limits.OptIn does
 }
 
