@@ -44,8 +44,8 @@ type stage struct {
 	mu                      sync.Mutex
 	hosts                   map[string]string // by address, such as 203.0.113.1
 	names                   map[string][]netip.Addr
-	open                    int        // response bodies
-	exchanges               []exchange // of customers
+	open                    int    // response bodies
+	exchanges               []talk // of customers
 }
 
 // set is a stage on which no part is on.
@@ -291,7 +291,7 @@ func (c *connection) Update(change func(tx Tx) error) error {
 		if refused {
 			d.refuse--
 		}
-		tx := &state{data: maps.Clone(d.data), writes: true}
+		tx := &image{data: maps.Clone(d.data), writes: true}
 		d.mu.Unlock()
 		if refused {
 			return "", errStore
@@ -319,7 +319,7 @@ func (c *connection) View(look func(tx Tx) error) error {
 	if hidden {
 		c.db.blind--
 	}
-	tx := &state{data: c.db.data}
+	tx := &image{data: c.db.data}
 	c.db.mu.Unlock()
 	if hidden {
 		return errStore
@@ -327,15 +327,15 @@ func (c *connection) View(look func(tx Tx) error) error {
 	return look(tx)
 }
 
-// state is one state of the database; it is never changed once it is the database's.
-type state struct {
+// image is one state of the database; it is never changed once it is the database's.
+type image struct {
 	data   map[string][]byte
 	writes bool
 }
 
-func (t *state) Get(key string) []byte { return bytes.Clone(t.data[key]) }
+func (t *image) Get(key string) []byte { return bytes.Clone(t.data[key]) }
 
-func (t *state) Put(key string, value []byte) error {
+func (t *image) Put(key string, value []byte) error {
 	if !t.writes {
 		return errors.New("a view changes nothing")
 	}
@@ -343,7 +343,7 @@ func (t *state) Put(key string, value []byte) error {
 	return nil
 }
 
-func (t *state) Delete(key string) error {
+func (t *image) Delete(key string) error {
 	if !t.writes {
 		return errors.New("a view changes nothing")
 	}
@@ -351,7 +351,7 @@ func (t *state) Delete(key string) error {
 	return nil
 }
 
-func (t *state) Scan(prefix string, each func(key string, value []byte) error) error {
+func (t *image) Scan(prefix string, each func(key string, value []byte) error) error {
 	var keys []string
 	for key := range t.data {
 		if strings.HasPrefix(key, prefix) {

@@ -26,7 +26,7 @@ const (
 
 // The reasons of a rejection.
 const (
-	ReasonInvalid      = "invalid"      // Fields says what is wrong with the command
+	ReasonInvalid      = "invalid"      // some of its fields are wrong
 	ReasonConflict     = "conflict"     // its id belongs to another command
 	ReasonVersion      = "version"      // the stock is not at ExpectedVersion
 	ReasonInsufficient = "insufficient" // there is less in stock than is to be reserved
@@ -40,10 +40,12 @@ type Event struct {
 	CorrelationID string `json:"correlation_id"`
 	CausationID   string `json:"causation_id"` // the command's id; of a command without one, "topic/partition/offset"
 	SKU           string `json:"sku,omitempty"`
-	// OnHand and Version are the stock after the command; Version begins at 0 and is one more with each change.
+	// OnHand and Version are the stock after the command; Version begins at 0 and is one more with each change. A conflict
+	// may leave them out.
 	OnHand  int64 `json:"on_hand"`
 	Version int64 `json:"version"`
-	// Reason and Fields are those of a rejection.
+	// Reason and Fields are those of a rejection, whatever its reason: a conflict names "id", a wrong version
+	// "expected_version", an insufficient stock "quantity".
 	Reason string         `json:"reason,omitempty"`
 	Fields []FieldProblem `json:"fields,omitempty"`
 }
@@ -71,7 +73,8 @@ var OpenAPI []byte
 
 // API serves the commands over HTTP, as OpenAPI describes.
 //
-//	POST /commands       202 with Location and a Status "pending" once the broker has acknowledged the command;
+//	POST /commands       202 with Location, the path /commands/{id}, and a Status "pending" once the broker has
+//	                     acknowledged the command;
 //	                     400 for what is no JSON, 422 for invalid fields, 413 above 64 KiB;
 //	                     503 with Retry-After within API.Timeout if it cannot be acknowledged by then, if the service
 //	                     does not run, and if the store refuses

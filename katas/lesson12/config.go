@@ -36,9 +36,9 @@ type Config struct {
 //
 // A command is carried out once: the change of the stock, the result under the command's id and the event in the outbox
 // are one update of the store. A record that is delivered again finds the result and adds nothing. Another record with
-// the same id and the same content gets the same event once more, byte for byte; with another content it is rejected as
-// a conflict, and the first result stays. A command that is rejected is done with: it is not tried again. A store or
-// broker that refuses is tried again, and nothing is announced that has not happened.
+// the same id and the same content (correlation apart) gets the same event once more, byte for byte; with another
+// content it is rejected as a conflict, and the first result stays. A command that is rejected is done with: it is not
+// tried again. A store or broker that refuses is tried again, and nothing is announced that has not happened.
 type CommandsConfig struct {
 	Topic  string `doc:"Commands, keyed by sku; empty: no commands, and no API."`
 	Events string `doc:"What became of them; another topic than the commands'."`
@@ -82,13 +82,14 @@ type CallsConfig struct {
 //
 // A record is done with when a delivery for each endpoint is stored. Each endpoint then gets those of one partition one
 // after the other, in order, whatever becomes of the others: a delivery ends with 2xx, and everything else is tried
-// again, after the waits of OutboundConfig, at the same URL with the identical body and Webhook-Id and with a fresh
-// timestamp and signature. Redirects are not followed. A crash may repeat a delivery; it has the same Webhook-Id then.
+// again, after the waits of OutboundConfig (no Retry-After changes them), at the same URL with the identical body and
+// Webhook-Id and with a fresh timestamp and signature. Redirects are not followed. A crash may repeat a delivery; it
+// has the same Webhook-Id then.
 //
-// After BreakAfter failed attempts in a row, counted over all partitions, an endpoint is left alone for OpenFor since the
-// last of them; then one attempt is made, and only if it succeeds do the others go on; if not, that takes OpenFor again. After DisableAfter it is disabled,
-// in the store, so that a restart does not forget it; its deliveries are kept. An address that the guard refuses disables
-// it at once.
+// After BreakAfter failed attempts in a row, counted over all partitions, an endpoint is left alone for OpenFor since
+// the last of them; then one attempt is made, and only if it succeeds do the others go on; if not, that takes OpenFor
+// again. After DisableAfter it is disabled, in the store, so that a restart does not forget it; its deliveries are
+// kept. An address that the guard refuses disables it at once.
 type WebhooksConfig struct {
 	Topic        string        `doc:"Events that every endpoint is told of; empty: none."`
 	Endpoints    []Endpoint    `doc:"Partners, each as \"name url secret\"."`

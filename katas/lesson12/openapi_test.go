@@ -59,7 +59,7 @@ func (s *stage) described() harness.Claim {
 	}
 }
 
-func (a *apiDescription) allows(e exchange) error {
+func (a *apiDescription) allows(e talk) error {
 	path := e.path
 	if rest, below := strings.CutPrefix(path, "/commands/"); below && rest != "" {
 		path = "/commands/{id}"

@@ -22,6 +22,7 @@ type Guard struct {
 
 // Check returns an error that is ErrRefused for an address that is loopback, link-local (cloud metadata at
 // 169.254.169.254 among them), private, shared (100.64.0.0/10), multicast, unspecified or reserved, unless Allow has it.
+// Networks for documentation, such as 203.0.113.0/24, are not: the partners of the stories have addresses there.
 // An IPv4 address within IPv6 is judged as such if it is mapped (::ffff:0:0/96); in another dress (compatible ::/96,
 // NAT64 64:ff9b::/96, 6to4 2002::/16, Teredo 2001::/32) it is refused, and so is site-local fec0::/10.
 func (g Guard) Check(addr netip.Addr) error {

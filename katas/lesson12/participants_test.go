@@ -20,15 +20,15 @@ type participants struct {
 	s       *stage
 	effects *harness.Effects
 	mu      sync.Mutex
-	script  map[string][]part // by task: for each attempt that is asked for; then it is done at once
-	known   map[string]part   // by task and attempt: a repeat is the same to them
+	script  map[string][]conduct // by task: for each attempt that is asked for; then it is done at once
+	known   map[string]conduct   // by task and attempt: a repeat is the same to them
 	done    map[string]bool
 	asked   []Task
 	at      []time.Duration
 }
 
-// part is what a participant does with a task.
-type part struct {
+// conduct is what a participant does with a task.
+type conduct struct {
 	fails  bool
 	silent bool // does it, if it does not fail, and does not reply
 	after  time.Duration
@@ -36,7 +36,7 @@ type part struct {
 }
 
 func (s *stage) participants() *participants {
-	ps := &participants{s: s, effects: s.Effects("task"), script: map[string][]part{}, known: map[string]part{}, done: map[string]bool{}}
+	ps := &participants{s: s, effects: s.Effects("task"), script: map[string][]conduct{}, known: map[string]conduct{}, done: map[string]bool{}}
 	s.Start("participants", func(p *harness.Process) (harness.Runner, error) {
 		client, err := kgo.NewClient(append(p.Options(), kgo.ConsumeTopics(s.tasks.Name), kgo.ProducerLinger(0),
 			kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.ProducerBatchCompression(kgo.NoCompression()))...)
@@ -49,7 +49,7 @@ func (s *stage) participants() *participants {
 				client.PollFetches(ctx).EachRecord(func(r *kgo.Record) {
 					var task Task
 					json.Unmarshal(r.Value, &task) //nolint:errcheck // claims judge what was asked
-					do := ps.part(task)
+					do := ps.conduct(task)
 					busy.Go(func() { ps.play(ctx, p, client, task, do) })
 				})
 			}
@@ -62,14 +62,14 @@ func (s *stage) participants() *participants {
 }
 
 // on scripts what becomes of a task.
-func (ps *participants) on(task string, parts ...part) *participants {
+func (ps *participants) on(task string, parts ...conduct) *participants {
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
 	ps.script[task] = append(ps.script[task], parts...)
 	return ps
 }
 
-func (ps *participants) part(task Task) (do part) {
+func (ps *participants) conduct(task Task) (do conduct) {
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
 	ps.asked, ps.at = append(ps.asked, task), append(ps.at, ps.s.Now())
@@ -82,7 +82,7 @@ func (ps *participants) part(task Task) (do part) {
 	return do
 }
 
-func (ps *participants) play(ctx context.Context, p *harness.Process, client *kgo.Client, task Task, do part) {
+func (ps *participants) play(ctx context.Context, p *harness.Process, client *kgo.Client, task Task, do conduct) {
 	select {
 	case <-time.After(do.after):
 	case <-ctx.Done():

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -16,8 +17,8 @@ import (
 	"github.com/kafka-katas/kafka-katas/harness/httpfake"
 )
 
-// exchange is one request of a customer and its response.
-type exchange struct {
+// talk is one request of a customer and its response.
+type talk struct {
 	method, path, body string
 	code               int
 	header             http.Header
@@ -25,7 +26,7 @@ type exchange struct {
 }
 
 // fields are those that a problem names.
-func (e exchange) fields() (out []string) {
+func (e talk) fields() (out []string) {
 	var p struct{ Fields []FieldProblem }
 	json.Unmarshal([]byte(e.body), &p) //nolint:errcheck // then there are none
 	for _, f := range p.Fields {
@@ -35,7 +36,7 @@ func (e exchange) fields() (out []string) {
 }
 
 // ask sends a request to a member, as a customer does.
-func (s *stage) ask(m *member, method, path, key, body string) exchange {
+func (s *stage) ask(m *member, method, path, key, body string) talk {
 	s.mu.Lock()
 	customer := s.customer
 	s.mu.Unlock()
@@ -51,17 +52,24 @@ func (s *stage) ask(m *member, method, path, key, body string) exchange {
 	return s.send(m, customer, method, path, key, body)
 }
 
-func (s *stage) send(m *member, customer *http.Client, method, path, key, body string) exchange {
+func (s *stage) send(m *member, customer *http.Client, method, path, key, body string) talk {
 	return s.sendFrom(m, customer, method, path, key, strings.NewReader(body), int64(len(body)))
 }
 
-func (s *stage) sendFrom(m *member, customer *http.Client, method, path, key string, body io.Reader, length int64) exchange {
-	e := exchange{method: method, path: path, from: s.Now()}
+func (s *stage) sendFrom(m *member, customer *http.Client, method, path, key string, body io.Reader, length int64) talk {
+	e := talk{method: method, path: path, from: s.Now()}
 	ctx, cancel := context.WithTimeout(s.Context(), time.Minute)
 	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, method, "http://"+m.address+path, body)
+	target, err := (&url.URL{Scheme: "http", Host: m.address, Path: "/"}).Parse(path) // a Location may be a whole URL
 	if err != nil {
-		panic(err)
+		e.to, e.body = s.Now(), err.Error()
+		return e
+	}
+	e.path = target.RequestURI()
+	request, err := http.NewRequestWithContext(ctx, method, target.String(), body)
+	if err != nil {
+		e.to, e.body = s.Now(), err.Error()
+		return e
 	}
 	request.ContentLength = length
 	request.Header.Set("Content-Type", "application/json")
@@ -85,7 +93,7 @@ func (s *stage) sendFrom(m *member, customer *http.Client, method, path, key str
 // answered claims what a request was answered with.
 //
 //go:noinline
-func (e exchange) answered(code int, fields ...string) harness.Claim {
+func (e talk) answered(code int, fields ...string) harness.Claim {
 	return func(*harness.World) error {
 		if e.code != code {
 			return harness.Broke[harness.Misreported]("a caller acts on the status alone", "%s %s was answered with %d (%s); it should be %d", e.method, e.path, e.code, strings.TrimSpace(e.body), code)
@@ -100,7 +108,7 @@ func (e exchange) answered(code int, fields ...string) harness.Claim {
 }
 
 // status is what a GET of a Location says.
-func (s *stage) status(m *member, accepted exchange) Status {
+func (s *stage) status(m *member, accepted talk) Status {
 	var status Status
 	e := s.ask(m, http.MethodGet, accepted.header.Get("Location"), "", "")
 	json.Unmarshal([]byte(e.body), &status) //nolint:errcheck // then it is not what is wanted
@@ -108,7 +116,7 @@ func (s *stage) status(m *member, accepted exchange) Status {
 }
 
 //go:noinline
-func (s *stage) found(m *member, accepted exchange, want string, onHand int64) harness.Claim {
+func (s *stage) found(m *member, accepted talk, want string, onHand int64) harness.Claim {
 	return func(*harness.World) error {
 		got := s.status(m, accepted)
 		if got.Status != want {
@@ -161,7 +169,7 @@ func TestStep05_NobodyIsToldBeforeTheBrokerHasIt(t *testing.T) {
 }
 
 //go:noinline
-func notBefore(e exchange, least time.Duration) harness.Claim {
+func notBefore(e talk, least time.Duration) harness.Claim {
 	return func(*harness.World) error {
 		if took := e.to - e.from; took < least {
 			return harness.Broke[harness.Lost]("who has heard 202 throws his copy away: if the broker never gets the command, nobody has it",
@@ -249,7 +257,7 @@ func TestStep05_EveryAnswerIsAsDescribed(t *testing.T) {
 // refusedOrAccepted claims that a store that refuses for a moment leads to no answer that nobody can handle.
 //
 //go:noinline
-func refusedOrAccepted(e exchange) harness.Claim {
+func refusedOrAccepted(e talk) harness.Claim {
 	if e.code == http.StatusAccepted {
 		return e.answered(http.StatusAccepted)
 	}

@@ -2,6 +2,7 @@ package lesson12
 
 import (
 	"fmt"
+	"io"
 	"net/http"
 	"slices"
 	"sync/atomic"
@@ -123,10 +124,13 @@ func TestStep06_ARetryAfterMayBeADate(t *testing.T) {
 			}
 		}))
 		s.cfg.Calls.URL = "http://busy.example/{key}"
-		s.start("a")
+		s.cfg.StallAfter = 10 * time.Second
+		a := s.start("a")
 		w.Sleep(5 * time.Second)
 
 		s.calls.Produce(shipment("o-1"))
+		w.Sleep(15 * time.Second)
+		w.Claim(a.healthy(true, true)) // who waits as he was asked to is not wedged
 
 		w.Within(2*time.Minute, s.group.Drained(s.calls))
 		w.Claim(func(*harness.World) error {
@@ -147,6 +151,7 @@ func TestStep06_AnAnswerThatNeverEndsHoldsNobody(t *testing.T) {
 		var begun atomic.Int64 // the first answer alone does not end
 		s.site("endless", http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 			first := begun.Add(1) == 1
+			io.Copy(io.Discard, r.Body) //nolint:errcheck // or the server does not notice that its caller has gone
 			rw.(http.Flusher).Flush()
 			if first {
 				<-r.Context().Done()

@@ -16,7 +16,7 @@ func TestStep08_AnOrderGoesThroughItsSteps(t *testing.T) {
 		a := s.start("a")
 		w.Sleep(5 * time.Second)
 
-		ps.on("o-2/charge", part{after: 20 * time.Second})
+		ps.on("o-2/charge", conduct{after: 20 * time.Second})
 		s.orders.Produce(placed("o-1"), placed("o-2"))
 
 		w.Sleep(30 * time.Second)
@@ -46,7 +46,7 @@ func TestStep08_EachStepIsStored(t *testing.T) {
 	harness.Run(t, func(w *harness.World) {
 		s := ordering(w, 1)
 		ps := s.participants()
-		ps.on("o-1/charge", part{after: 20 * time.Second})
+		ps.on("o-1/charge", conduct{after: 20 * time.Second})
 		a := s.start("a")
 		s.orders.Produce(placed("o-1"))
 		w.Until(ps.waitsFor("o-1/charge"))

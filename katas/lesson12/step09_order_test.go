@@ -64,7 +64,7 @@ func TestStep10_OneKeyIsOneCommandHoweverOftenItIsSent(t *testing.T) {
 		w.Claim(first.answered(http.StatusNotFound))
 
 		a.Fault(harness.Delay(harness.Produce, time.Second))
-		var answers [10]exchange
+		var answers [10]talk
 		calls := w.Call("request", len(answers), func(_ context.Context, i int) error {
 			answers[i] = s.ask(a, http.MethodPost, "/commands", "k-1", restock5)
 			return nil
@@ -87,7 +87,7 @@ func TestStep10_OneKeyIsOneCommandHoweverOftenItIsSent(t *testing.T) {
 }
 
 //go:noinline
-func sameCommand(a, b exchange) harness.Claim {
+func sameCommand(a, b talk) harness.Claim {
 	return func(*harness.World) error {
 		if a.header.Get("Location") != b.header.Get("Location") || a.body != b.body {
 			return harness.Broke[harness.Duplicated]("the customer cannot know that it is one and the same", "the same Idempotency-Key was answered with %s %s and with %s %s",

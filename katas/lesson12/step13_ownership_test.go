@@ -189,7 +189,7 @@ func TestStep13_WhileItStopsNothingIsAccepted(t *testing.T) {
 // refusedOrGone claims that a service that stops refuses, or does not listen any more.
 //
 //go:noinline
-func refusedOrGone(e exchange) harness.Claim {
+func refusedOrGone(e talk) harness.Claim {
 	if e.code == 0 {
 		return func(*harness.World) error { return nil }
 	}

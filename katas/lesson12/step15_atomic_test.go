@@ -116,7 +116,7 @@ func TestStep15_WhatIsRefusedForAMomentIsTriedAgain(t *testing.T) {
 		billing := s.partner("billing")
 		s.cfg.Webhooks.Topic, s.cfg.Webhooks.Endpoints = s.hooks.Name, []Endpoint{{"billing", "http://billing.example/hooks", secretOf("billing")}}
 		ps := s.participants()
-		ps.on("o-1/reserve", part{after: 2 * time.Second}).on("o-1/ship", part{fails: true, silent: true})
+		ps.on("o-1/reserve", conduct{after: 2 * time.Second}).on("o-1/ship", conduct{fails: true, silent: true})
 		billing.Always("POST", httpfake.OK("").After(2*time.Second))
 		a := s.start("a")
 		w.Sleep(5 * time.Second)

@@ -13,8 +13,8 @@ func TestStep16_AFailedStepIsUndoneInReverse(t *testing.T) {
 	harness.Run(t, func(w *harness.World) {
 		s := ordering(w, 2)
 		ps := s.participants()
-		ps.on("o-1/ship", part{fails: true}).on("o-2/reserve", part{fails: true}).on("o-3/ship", part{fails: true})
-		ps.on("o-3/refund", part{after: 25 * time.Second}) // and nothing is asked for before it is done
+		ps.on("o-1/ship", conduct{fails: true}).on("o-2/reserve", conduct{fails: true}).on("o-3/ship", conduct{fails: true})
+		ps.on("o-3/refund", conduct{after: 25 * time.Second}) // and nothing is asked for before it is done
 		a := s.start("a")
 
 		s.orders.Produce(placed("o-1"), placed("o-2"), placed("o-3"))
@@ -49,9 +49,9 @@ func TestStep16_ACompensationThatKeepsFailingGetsStuckWithAnAlert(t *testing.T) 
 		s := ordering(w, 1)
 		s.cfg.Workflow.UndoAttempts, s.cfg.Workflow.UndoRetry, s.cfg.Workflow.StepTimeout = 3, 10*time.Second, 30*time.Second
 		ps := s.participants()
-		no := part{fails: true}
-		ps.on("o-1/ship", no).on("o-1/refund", no, part{fails: true, silent: true}, no)
-		ps.on("o-2/charge", no).on("o-2/release", no, part{after: 5 * time.Second})
+		no := conduct{fails: true}
+		ps.on("o-1/ship", no).on("o-1/refund", no, conduct{fails: true, silent: true}, no)
+		ps.on("o-2/charge", no).on("o-2/release", no, conduct{after: 5 * time.Second})
 		a := s.start("a")
 		w.Sleep(5 * time.Second)
 		s.orders.Produce(placed("o-1"), placed("o-2"))
@@ -81,10 +81,10 @@ func TestStep17_ALateSuccessIsUndoneToo(t *testing.T) {
 	harness.Run(t, func(w *harness.World) {
 		s := ordering(w, 1)
 		ps := s.participants()
-		ps.on("early/ship", part{after: 35 * time.Second, twice: true}).on("early/refund", part{after: 20 * time.Second}) // while it is undone
-		ps.on("late/ship", part{after: 2 * time.Minute})                                                                  // when it has ended
-		ps.on("never/ship", part{fails: true, silent: true})
-		ps.on("no/ship", part{fails: true, after: 2 * time.Minute})
+		ps.on("early/ship", conduct{after: 35 * time.Second, twice: true}).on("early/refund", conduct{after: 20 * time.Second}) // while it is undone
+		ps.on("late/ship", conduct{after: 2 * time.Minute})                                                                     // when it has ended
+		ps.on("never/ship", conduct{fails: true, silent: true})
+		ps.on("no/ship", conduct{fails: true, after: 2 * time.Minute})
 		a := s.start("a")
 		w.Sleep(5 * time.Second)
 		s.orders.Produce(placed("early"), placed("late"), placed("never"), placed("no"))
@@ -110,7 +110,7 @@ func TestStep18_AReplyThatIsNotWaitedForChangesNothing(t *testing.T) {
 	harness.Run(t, func(w *harness.World) {
 		s := ordering(w, 1)
 		ps := s.participants()
-		ps.on("o-1/reserve", part{twice: true}).on("o-1/charge", part{after: 10 * time.Second, twice: true}).on("o-1/ship", part{after: 10 * time.Second})
+		ps.on("o-1/reserve", conduct{twice: true}).on("o-1/charge", conduct{after: 10 * time.Second, twice: true}).on("o-1/ship", conduct{after: 10 * time.Second})
 		a := s.start("a")
 		w.Sleep(5 * time.Second)
 		s.orders.Produce(placed("o-1"))
@@ -144,8 +144,8 @@ func TestStep18_AnOldAttemptsSuccessCountsAndItsFailureDoesNot(t *testing.T) {
 	harness.Run(t, func(w *harness.World) {
 		s := ordering(w, 1)
 		ps := s.participants()
-		mute := part{fails: true, silent: true}
-		ps.on("o-1/ship", part{fails: true}).on("o-1/refund", mute, mute, mute, mute)
+		mute := conduct{fails: true, silent: true}
+		ps.on("o-1/ship", conduct{fails: true}).on("o-1/refund", mute, mute, mute, mute)
 		a := s.start("a")
 		w.Sleep(5 * time.Second)
 		s.orders.Produce(placed("o-1"))
@@ -169,7 +169,7 @@ func TestStep18_AnOldAttemptsSuccessCountsAndItsFailureDoesNot(t *testing.T) {
 func TestStep19_ATimerSurvivesARestartAndANewOwner(t *testing.T) {
 	harness.Run(t, func(w *harness.World) {
 		s := ordering(w, 2)
-		never := part{fails: true, silent: true}
+		never := conduct{fails: true, silent: true}
 		ps := s.participants()
 		ps.on("o-1/charge", never).on("o-2/charge", never)
 		a := s.start("a")
@@ -196,7 +196,7 @@ func TestStep19_ATimerThatWasMissedFiresAtOnceAndOnce(t *testing.T) {
 	harness.Run(t, func(w *harness.World) {
 		s := ordering(w, 1)
 		ps := s.participants()
-		ps.on("o-1/charge", part{fails: true, silent: true}).on("o-1/release", part{fails: true, silent: true})
+		ps.on("o-1/charge", conduct{fails: true, silent: true}).on("o-1/release", conduct{fails: true, silent: true})
 		a := s.start("a")
 		s.orders.Produce(placed("o-1"))
 		w.Until(ps.waitsFor("o-1/charge"))
@@ -204,6 +204,10 @@ func TestStep19_ATimerThatWasMissedFiresAtOnceAndOnce(t *testing.T) {
 		a.Stop()
 		w.Sleep(5 * time.Minute)
 		w.Claim(ps.askedFor("o-1", "o-1/reserve", "o-1/charge"))
+		s.db.delay = 20 * time.Millisecond
+		for range 300 { // a queue of several seconds, which no timer waits for
+			s.orders.Produce(asJSON("o-9", OrderMessage{Type: "reply", Order: "o-9", Task: "o-9/charge", Status: "done"}))
+		}
 
 		back := w.Now()
 		b := s.start("b")

@@ -68,7 +68,7 @@ func TestStep21_ACrashAnywhereLeadsToTheSameEnd(t *testing.T) {
 		s := ordering(w, 1)
 		s.cfg.Workflow.StepTimeout = 3 * time.Minute // longer than a crash is noticed
 		ps := s.participants()
-		ps.on("no/ship", part{fails: true})
+		ps.on("no/ship", conduct{fails: true})
 		s.start("saga").RestartAfter(time.Second)
 		s.orders.Produce(placed("yes"), placed("no"))
 		w.Until(s.outcomesAre(2))
@@ -105,7 +105,7 @@ func TestStep21_ACrashAtATimerLeadsToTheSameEnd(t *testing.T) {
 				s := ordering(w, 1)
 				s.cfg.Workflow.StepTimeout = 2 * time.Minute // longer than a crash is noticed
 				ps := s.participants()
-				ps.on("late/charge", part{after: 5 * time.Minute})
+				ps.on("late/charge", conduct{after: 5 * time.Minute})
 				saga := s.start("saga").RestartAfter(time.Second)
 				s.orders.Produce(placed("late"))
 				w.Until(ps.waitsFor("late/charge"))
@@ -136,7 +136,7 @@ func TestStep21_DuringAnyChurnEveryPartKeepsItsPromise(t *testing.T) {
 		shipping := s.partner("shipping")
 		s.cfg.Calls.Topic, s.cfg.Calls.DeadLetters, s.cfg.Calls.URL = s.calls.Name, s.dead.Name, "http://shipping.example/shipments/{key}"
 		ps := s.participants()
-		ps.on("o-2/ship", part{fails: true})
+		ps.on("o-2/ship", conduct{fails: true})
 		s.orders.Produce(placed("o-1"), placed("o-2"))
 		shipping.Next("POST /shipments/p-1", httpfake.DoneButSilent())
 		s.calls.Produce(shipment("p-1"), shipment("p-2"))

@@ -277,7 +277,8 @@ func (s *Service) settle(client *kgo.Client, gone []*partition) {
 // Stats returns a snapshot of what the service did; it answers from memory. A record is Dead if it was dead-lettered
 // and Processed otherwise, also if its command was rejected. Extra has "duplicate_commands" (a command id that was known
 // already), "ignored_replies" (replies and orders that changed nothing) and "webhooks_delivered". The alerts are
-// "endpoint_disabled", "handler_failures" and "workflow_stuck".
+// "handler_failures", by [meter.DefaultRule], and "endpoint_disabled" and "workflow_stuck", which fire with the first
+// occurrence and for an hour.
 func (s *Service) Stats() ops.Stats { return s.meter.Stats() }
 
 // Health says whether the process should live and whether it may be relied on; it answers from memory. A partner that is
