@@ -3,6 +3,7 @@ package harness
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -127,4 +128,17 @@ func (d *draft) line(words []string) (err error) {
 	}
 	d.journal.add(e)
 	return err
+}
+
+// A lane's heading must not depend on which group's event came last.
+func TestAProcessOfSeveralGroupsHasNoneInItsHeading(t *testing.T) {
+	joined := func(process, group string) Event { return Event{Kind: Joined, Process: process, Group: group} }
+	events := []Event{joined("a", "triggers"), joined("b", "mails"), joined("a", "mails"), joined("a", "triggers")}
+
+	for range events {
+		events = append(events[1:], events[0])
+		if got, want := headings([]string{"a", "b", ""}, events), []string{"a", "b (mails)", "broker"}; !slices.Equal(got, want) {
+			t.Errorf("the headings are %q; they should be %q", got, want)
+		}
+	}
 }

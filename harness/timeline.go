@@ -69,14 +69,21 @@ func lanesOf(events []Event, steps []*step) []string {
 	return append(lanes, "")
 }
 
-// headings are the names over the lanes. Processes of several groups carry theirs.
+// headings are the names over the lanes. Where there are several groups, processes carry theirs, but for one that is in
+// more than one of them.
 func headings(lanes []string, shown []Event) []string {
 	groups := map[string]string{}
 	distinct := map[string]bool{}
 	for _, e := range shown {
-		if e.Group != "" && e.Process != "" {
-			groups[e.Process], distinct[e.Group] = e.Group, true
+		if e.Group == "" || e.Process == "" {
+			continue
 		}
+		if before, known := groups[e.Process]; known && before != e.Group {
+			groups[e.Process] = ""
+		} else {
+			groups[e.Process] = e.Group
+		}
+		distinct[e.Group] = true
 	}
 	out := make([]string, len(lanes))
 	for i, lane := range lanes {
