@@ -127,13 +127,20 @@ func TestStep10_AStopFinishesTheSendUnderWay(t *testing.T) {
 // "429, retry after 30" is about the account, not about the message: until then the provider is left alone.
 func TestStep11_RetryAfterHoldsTheWholeChannel(t *testing.T) {
 	harness.Run(t, func(w *harness.World) {
-		s := set(w, []string{Email, SMS})
+		s := set(w, []string{Email, SMS}, func(c *Config) { c.StallAfter = 20 * time.Second })
 		s.user("ana", Email, SMS)
 		s.user("ben", Email)
 		s.email.answersNext(throttle(30 * time.Second))
 		s.tell(news("e1", "ana"), news("e2", "ben"))
 
-		s.start("a")
+		a := s.start("a")
+		w.Sleep(25 * time.Second)
+		w.Claim(harness.Reported(func() error {
+			if h := a.Health(); !h.Live {
+				return fmt.Errorf("a says live=false (%s); what the provider asked to wait for is not wedged", h.Cause())
+			}
+			return nil
+		}))
 
 		w.Until(s.settled())
 		first := s.email.first()
