@@ -213,11 +213,11 @@ func (s *session) raceAgain(r *testRun, flags []string) error {
 	return nil
 }
 
-// detectorFailed says whether the race detector ended the program by itself: by a check, or by a memory fault outside of
-// Go's own code, which a program in Go alone has no way to cause. Without the detector that never happens.
+// detectorFailed says whether the race detector ended the program by itself, in its own words or in the
+// harness's, which tells that from the program's own faults.
 func (p *packageRun) detectorFailed() bool {
 	says := func(output string) bool {
-		return strings.Contains(output, "ThreadSanitizer: CHECK failed") || strings.Contains(output, "the Go runtime ended the program: SIGSEGV")
+		return strings.Contains(output, "ThreadSanitizer: CHECK failed") || strings.Contains(output, "BROKEN: the race detector failed a check of its own")
 	}
 	if says(p.output) {
 		return true

@@ -88,7 +88,7 @@ func set(w *harness.World, channels []string, changes ...func(*Config)) *stage {
 }
 
 // often is for stories that measure time from their beginning: a partition that is assigned after a fetch was sent waits for it.
-func (s *stage) often() { s.opts = []kgo.Opt{kgo.FetchMaxWait(100 * time.Millisecond)} }
+func (s *stage) often() { s.opts = []kgo.Opt{kgo.FetchMaxWait(500 * time.Millisecond)} }
 
 // member is one service of a story.
 type member struct {

@@ -26,6 +26,8 @@ func explain(text []byte, code int, state string, mine func(string) bool) crash 
 	gs := stacks.Parse(text)
 	var c crash
 	switch {
+	case detectorFailed(head, code):
+		c = crash{sentence: "the race detector failed a check of its own", why: "this says nothing of the program: run it again"}
 	case bytes.Contains(head, []byte("unexpected call to os.Exit(0) during test")):
 		c = crash{sentence: "the program called os.Exit(0)", why: whyExit}
 	case bytes.Contains(head, []byte("stack overflow")):

@@ -36,7 +36,7 @@ type seen struct {
 // crashes begin the text that the runtime prints when it ends the program.
 var crashes = []string{
 	"panic: ", "fatal error: ", "unexpected fault address ", "runtime: goroutine stack exceeds ", "runtime: out of memory",
-	"runtime: program exceeds ", "SIGQUIT: ", "SIGABRT: ", "SIGSEGV: ", "[signal SIG",
+	"runtime: program exceeds ", "SIGQUIT: ", "SIGABRT: ", "SIGSEGV: ", "[signal SIG", checkFailed,
 }
 
 // whole are beginnings of lines that are looked at when they are complete.

@@ -26,6 +26,7 @@ type parent struct {
 	errs   *output
 	read   int      // notes read so far
 	skip   []string // tests that need not run in the next child
+	faults int      // of the race detector itself
 	signal atomic.Value
 }
 
@@ -62,7 +63,7 @@ func (p *parent) run() (code int, sig os.Signal) {
 	signal.Notify(signals, forwarded...)
 	defer signal.Stop(signals)
 
-	for n := 1; ; n++ {
+	for n := 1; ; {
 		end, err := p.child(signals)
 		if err != nil {
 			fmt.Fprintln(os.Stderr, "harness: the tests cannot be started:", err)
@@ -83,6 +84,10 @@ func (p *parent) run() (code int, sig os.Signal) {
 			p.release()
 			return max(end.code, 1), nil
 		}
+		if p.takeUp(end) {
+			p.next()
+			continue
+		}
 		again := p.report(end)
 		if why := noRestart(); again && why != "" {
 			p.print(fmt.Sprintf("harness: what would have come after it did not run, because of %s\n", why))
@@ -92,10 +97,16 @@ func (p *parent) run() (code int, sig os.Signal) {
 			p.print(p.mark() + "FAIL\n")
 			return 1, nil
 		}
-		p.seen.rerun = true
-		p.seen.held.Reset()
-		p.seen.tail = nil
+		p.next()
+		n++
 	}
+}
+
+// next forgets how the last child ended.
+func (p *parent) next() {
+	p.seen.rerun = true
+	p.seen.held.Reset()
+	p.seen.tail = nil
 }
 
 // An ending is what is known of a child that has gone.

@@ -3,6 +3,7 @@ package shop
 import (
 	"fmt"
 	"os"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -48,6 +49,14 @@ func TestOutside(t *testing.T)   { story(t, WaitOutside) }
 
 func TestMap(t *testing.T)  { story(t, WriteMap) }
 func TestRace(t *testing.T) { story(t, Race) }
+
+func TestDetector(t *testing.T) {
+	times, err := strconv.Atoi(os.Getenv("SHOP_FAULTS"))
+	if err != nil {
+		t.Skip("SHOP_FAULTS is not set")
+	}
+	story(t, func() { FailDetector(os.Getenv("SHOP_FILE"), times) })
+}
 func TestHalfALine(t *testing.T) {
 	story(t, func() {
 		fmt.Fprint(os.Stderr, "no end of line")
