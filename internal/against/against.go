@@ -28,8 +28,9 @@ type Handler func(context.Context, *kgo.Record) error
 func Nothing(context.Context, *kgo.Record) error { return nil }
 
 // Raw compares draining by the lesson with draining by a bare loop, at 100 and at 1,000 bytes a record. It reports
-// medians; "of-raw" is the throughput as a part of the bare loop's. drain reads Records records of the topic with a group
-// of that name, and returns. others are topics of one partition that the lesson needs besides.
+// medians; "of-raw" is the throughput as a part of the bare loop's, and "of-raw-cpu" the same by processor time. drain reads
+// Records records of the topic with a group of that name, and returns. others are topics of one partition that the lesson
+// needs besides.
 func Raw(b *testing.B, topic string, drain func(b *testing.B, opts []kgo.Opt, group string), others ...string) {
 	for _, size := range []int{100, 1000} {
 		b.Run(fmt.Sprintf("%dB", size), func(b *testing.B) {
@@ -45,6 +46,11 @@ func Raw(b *testing.B, topic string, drain func(b *testing.B, opts []kgo.Opt, gr
 			b.ReportMetric(raw.allocs(), "raw-allocs/record")
 			b.ReportMetric(lesson.allocs(), "consumer-allocs/record")
 			b.ReportMetric(raw.time()/lesson.time(), "of-raw")
+			if lesson.cpu() > 0 {
+				b.ReportMetric(raw.cpu(), "raw-cpu-ns/record")
+				b.ReportMetric(lesson.cpu(), "consumer-cpu-ns/record")
+				b.ReportMetric(raw.cpu()/lesson.cpu(), "of-raw-cpu")
+			}
 		})
 	}
 }
@@ -108,21 +114,24 @@ func Counting(handle Handler, n int64, done func()) func(context.Context, *kgo.R
 	}
 }
 
-// sample is what draining took, time and again.
-type sample struct{ took, allocated []float64 }
+// sample is what draining took, time and again: on the clock, of the processor by this process (the cluster's part
+// included), which is what a busy machine tells most truly, and in allocations.
+type sample struct{ took, worked, allocated []float64 }
 
 func (s *sample) take(f func()) {
 	var before, after runtime.MemStats
 	runtime.GC()
 	runtime.ReadMemStats(&before)
-	start := time.Now()
+	start, worked := time.Now(), processorTime()
 	f()
 	s.took = append(s.took, float64(time.Since(start)))
+	s.worked = append(s.worked, float64(processorTime()-worked))
 	runtime.ReadMemStats(&after)
 	s.allocated = append(s.allocated, float64(after.Mallocs-before.Mallocs))
 }
 
 func (s *sample) time() float64   { return median(s.took) / Records }
+func (s *sample) cpu() float64    { return median(s.worked) / Records }
 func (s *sample) allocs() float64 { return median(s.allocated) / Records }
 
 func median(xs []float64) float64 {
