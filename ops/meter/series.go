@@ -2,6 +2,7 @@ package meter
 
 import (
 	"sync/atomic"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 )
@@ -61,13 +62,14 @@ func (s *Series) Begin(records []*kgo.Record) {
 	p.series = append(p.series, s)
 }
 
-// Done says that the record in work is Processed, and that work on the next one begins.
-func (s *Series) Done() {
+// Done says that the record in work is Processed, and that work on the next one begins. It returns when that is: now.
+func (s *Series) Done() time.Time {
+	now := s.m.now()
 	n := int(s.done.Load())
 	if s.p == nil || n == len(s.records) {
-		return
+		return s.m.at(now)
 	}
-	s.ended[n] = s.m.now()
+	s.ended[n] = now
 	s.done.Store(int32(n + 1))
 	if n+1 == len(s.ended) {
 		s.p.mu.Lock()
@@ -76,6 +78,7 @@ func (s *Series) Done() {
 		s.done.Store(0)
 		s.p.mu.Unlock()
 	}
+	return s.m.at(now)
 }
 
 // End says that no record of the Series is in work any more. Those that are not done are as if work on them had not begun.

@@ -53,7 +53,7 @@ func TestASeriesSaysTheSame(t *testing.T) {
 					series.Begin(rs[i+1:])
 				} else {
 					one.Ended(r, meter.Processed)
-					series.Done()
+					require.Equal(t, time.Now().UnixNano(), series.Done().UnixNano())
 				}
 				if i+1 < len(rs) {
 					one.Began(rs[i+1])
@@ -85,7 +85,7 @@ func TestASeriesEndsWithItsPartition(t *testing.T) {
 
 	m.Assigned(orders) // back again, with the same records
 	m.Polled(fetched(rs))
-	series.Done() // of the ownership before
+	require.False(t, series.Done().IsZero()) // of the ownership before
 	series.End()
 	want.Received, want.InFlight, want.Redelivered = 20, 10, 10
 	require.Equal(t, want, m.Stats().Totals)

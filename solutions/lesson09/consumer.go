@@ -461,9 +461,8 @@ func (s *session) assigned(_ context.Context, client *kgo.Client, added map[stri
 		for _, number := range numbers {
 			tp := topicPartition{topic, number}
 			p := &partition{topicPartition: tp, tracker: newTracker(), waiting: map[int]*time.Timer{}, committed: -1}
-			p.ctx, p.cancel = context.WithCancelCause((&owner{
-				fenceKey: "owner of " + tp.String() + " in " + s.cfg.Group, epoch: int64(generation), count: s.meter.Count,
-			}).in(s.base))
+			p.ctx, p.cancel = context.WithCancelCause(s.base)
+			p.ctx = (&owner{fenceKey: "owner of " + tp.String() + " in " + s.cfg.Group, epoch: int64(generation), count: s.meter.Count}).in(p.ctx)
 			s.owned[tp] = p
 		}
 	}

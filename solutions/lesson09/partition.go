@@ -73,10 +73,15 @@ type run struct {
 	begun   time.Time
 	current int // which of the span is in work, to the worker alone
 
-	finished [runLength]int32 // which are done
-	done     atomic.Int32     // how many, by the worker
-	ended    atomic.Int64     // how long after begun the latest was
-	settled  int              // how many are acknowledged, under the lock
+	finished [runLength]finish
+	done     atomic.Int32 // how many are finished, by the worker
+	settled  int          // how many are acknowledged, under the lock
+}
+
+// A finish is a record that is done with.
+type finish struct {
+	which int // of the span
+	at    time.Time
 }
 
 // A run ends after so many records, or when it has lasted for so long: others may wait.
@@ -186,13 +191,11 @@ func (s *session) handOver(r *run, a attempt, series *meter.Series) error {
 		if err := call(r.p.ctx, s.cfg.Group, r.span.records[r.current], s.handle); err != nil {
 			return err
 		}
-		series.Done()
-		r.finished[n] = int32(r.current)
+		now := series.Done()
+		r.finished[n] = finish{r.current, now}
 		n++
-		lasted := time.Since(r.begun)
-		r.ended.Store(int64(lasted))
 		r.done.Store(int32(n))
-		if enough := s.finished.Add(1) == int64(s.cfg.CommitEvery); enough || n == runLength || lasted >= runTime || r.p.retired.Load() {
+		if enough := s.finished.Add(1) == int64(s.cfg.CommitEvery); enough || n == runLength || now.Sub(r.begun) >= runTime || r.p.retired.Load() {
 			return nil
 		}
 		next, ok := r.span.take()
@@ -213,7 +216,8 @@ func (s *session) settleAll() {
 			continue
 		}
 		for done := int(r.done.Load()); r.settled < done; r.settled++ {
-			s.ack(r.p, r.span.number+int(r.finished[r.settled]), r.begun.Add(time.Duration(r.ended.Load())))
+			f := &r.finished[r.settled]
+			s.ack(r.p, r.span.number+f.which, f.at)
 		}
 	}
 }

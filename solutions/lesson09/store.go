@@ -46,6 +46,12 @@ type Tx interface {
 	Keys(prefix string) ([]string, error)
 }
 
+// A knower is a Store that can say what is marked without a transaction that might write: there nothing has to wait in
+// line.
+type knower interface {
+	knows(ctx context.Context, id string) (bool, error)
+}
+
 // MemoryStore is a Store for as long as the process lives: quick, and enough where redeliveries after a restart do no
 // harm or come from elsewhere.
 type MemoryStore struct {
@@ -53,13 +59,12 @@ type MemoryStore struct {
 
 	mu     sync.Mutex // held while f runs, which does not wait
 	closed bool
-	epoch  time.Time    // times are kept as durations since
-	order  []memoryMark // of marks, oldest first
-	gone   int          // how many of order are evicted
-	first  int          // the number of order's first; they count on for ever
+	epoch  time.Time // times are kept as durations since
+	order  register  // of marks, oldest first
 	seed   maphash.Seed
 	marks  map[uint64]int // hash of an id to its number: no strings that a look-up, or the collector, would have to follow
 	others map[string]int // ids whose hash another one has
+	latest lookup         // of an id, which is asked for several times in a row
 	values map[string][]byte
 	tx     memoryTx // the one there is at a time
 }
@@ -67,6 +72,41 @@ type MemoryStore struct {
 type memoryMark struct {
 	id string
 	at int64
+}
+
+// A register is marks in the order that they came, numbered for ever. It grows by pages: to copy a million marks would keep
+// everybody waiting.
+type register struct {
+	pages  []*[pageLength]memoryMark
+	torn   int // how many pages there were before
+	oldest int // the number of the oldest mark
+	next   int // the number that the next one gets
+}
+
+const pageLength = 1024
+
+func (r *register) mark(n int) *memoryMark { return &r.pages[n/pageLength-r.torn][n%pageLength] }
+
+func (r *register) add(m memoryMark) (n int) {
+	if r.next%pageLength == 0 {
+		r.pages = append(r.pages, new([pageLength]memoryMark))
+	}
+	n = r.next
+	r.next++
+	*r.mark(n) = m
+	return n
+}
+
+// drop takes the oldest mark out.
+func (r *register) drop() (id string, n int) {
+	n = r.oldest
+	id, r.mark(n).id = r.mark(n).id, ""
+	if r.oldest++; r.oldest%pageLength == 0 {
+		r.pages[0] = nil
+		r.pages = r.pages[1:]
+		r.torn++
+	}
+	return id, n
 }
 
 // NewMemoryStore makes an empty store. It returns an error if limits are not positive.
@@ -111,41 +151,65 @@ func (s *MemoryStore) Update(ctx context.Context, f func(Tx) error) error {
 	return nil
 }
 
-// number returns the number of an id's mark, or -1.
-func (s *MemoryStore) number(id string) int {
-	if n, ok := s.marks[maphash.String(s.seed, id)]; ok && s.order[n-s.first].id == id {
-		return n
+// A lookup is what the store knows of an id.
+type lookup struct {
+	id     string
+	hash   uint64
+	taken  bool // the hash is, by this id's mark or another one's
+	number int  // of its mark, or -1
+	stands bool // nothing was marked or forgotten since
+}
+
+// find looks an id up.
+func (s *MemoryStore) find(id string) *lookup {
+	l := &s.latest
+	if l.stands && l.id == id {
+		return l
 	}
-	if n, ok := s.others[id]; ok {
-		return n
+	*l = lookup{id: id, hash: maphash.String(s.seed, id), number: -1, stands: true}
+	n, taken := s.marks[l.hash]
+	if l.taken = taken; taken && s.order.mark(n).id == id {
+		l.number = n
+	} else if n, ok := s.others[id]; ok {
+		l.number = n
 	}
-	return -1
+	return l
 }
 
 func (s *MemoryStore) remember(id string, at int64) {
-	hash, n := maphash.String(s.seed, id), s.first+len(s.order)
-	if _, taken := s.marks[hash]; taken {
+	found := s.find(id)
+	n := s.order.add(memoryMark{id, at})
+	if found.taken {
 		s.others[id] = n
 	} else {
-		s.marks[hash] = n
+		s.marks[found.hash] = n
 	}
-	s.order = append(s.order, memoryMark{id, at})
+	s.latest.stands = false
 }
 
 // forget forgets the oldest id.
 func (s *MemoryStore) forget() {
-	id := s.order[s.gone].id
-	if hash := maphash.String(s.seed, id); s.marks[hash] == s.first+s.gone {
+	id, n := s.order.drop()
+	if hash := maphash.String(s.seed, id); s.marks[hash] == n {
 		delete(s.marks, hash)
 	} else {
 		delete(s.others, id)
 	}
-	s.order[s.gone] = memoryMark{}
-	if s.gone++; s.gone > 1024 && s.gone > len(s.order)/2 {
-		s.order = slices.Delete(s.order, 0, s.gone)
-		s.first += s.gone
-		s.gone = 0
+	s.latest.stands = false
+}
+
+// knows implements [knower].
+func (s *MemoryStore) knows(ctx context.Context, id string) (bool, error) {
+	if err := ctx.Err(); err != nil {
+		return false, err
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return false, errClosed
+	}
+	tx := memoryTx{s: s}
+	return tx.Marked(id)
 }
 
 // Close implements [Store].
@@ -181,8 +245,8 @@ func (tx *memoryTx) Marked(id string) (bool, error) {
 	if slices.Contains(tx.marks, id) {
 		return true, nil
 	}
-	n := s.number(id)
-	return n >= s.first+s.gone+tx.evicted && !tx.expired(s.order[n-s.first].at), nil
+	n := s.find(id).number
+	return n >= s.order.oldest+tx.evicted && !tx.expired(s.order.mark(n).at), nil
 }
 
 func (tx *memoryTx) Mark(id string) (evicted int, err error) {
@@ -195,9 +259,9 @@ func (tx *memoryTx) Mark(id string) (evicted int, err error) {
 	tx.marks = append(tx.marks, id)
 	tx.clock()
 	s := tx.s
-	for s.gone+tx.evicted < len(s.order) {
-		kept := len(s.order) - s.gone - tx.evicted + len(tx.marks)
-		if kept <= s.limits.MaxEntries && !tx.expired(s.order[s.gone+tx.evicted].at) {
+	for oldest := s.order.oldest; oldest+tx.evicted < s.order.next; {
+		kept := s.order.next - oldest - tx.evicted + len(tx.marks)
+		if kept <= s.limits.MaxEntries && !tx.expired(s.order.mark(oldest+tx.evicted).at) {
 			break
 		}
 		tx.evicted++
@@ -289,6 +353,18 @@ func (s *BoltStore) Update(ctx context.Context, f func(Tx) error) error {
 	return tx.Commit()
 }
 
+// knows implements [knower]. It waits for nobody's disk.
+func (s *BoltStore) knows(ctx context.Context, id string) (known bool, err error) {
+	if err := ctx.Err(); err != nil {
+		return false, err
+	}
+	err = s.db.View(func(tx *bbolt.Tx) error {
+		known, err = (&boltTx{s: s, now: time.Now(), marks: tx.Bucket(bucketMarks)}).Marked(id)
+		return err
+	})
+	return known, err
+}
+
 // Close implements [Store].
 func (s *BoltStore) Close() error { return s.db.Close() }
 
@@ -375,19 +451,17 @@ type Inbox struct {
 	id    func(*kgo.Record) (string, error)
 	apply Apply
 
-	mu      sync.Mutex // for work in memory alone
-	working map[string]flight
+	mu      sync.Mutex           // for work in memory alone
+	working map[string]*delivery // by id
+	spare   []*delivery          // as many as were worked on at once
 }
-
-// A flight is an id that somebody works on.
-type flight struct{ landed chan struct{} } // made by the first who waits, closed at the end
 
 // NewInbox makes an inbox that tells messages apart by id. nil for any of the three is an error.
 func NewInbox(store Store, id func(*kgo.Record) (string, error), apply Apply) (*Inbox, error) {
 	if store == nil || id == nil || apply == nil {
 		return nil, errors.New("an inbox needs a store, an id and something to apply")
 	}
-	return &Inbox{store: store, id: id, apply: apply, working: map[string]flight{}}, nil
+	return &Inbox{store: store, id: id, apply: apply, working: map[string]*delivery{}}, nil
 }
 
 // IDHeader takes the business id from a header. A record without that header, or with an empty one, is ErrNoID.
@@ -419,13 +493,13 @@ func (b *Inbox) Handle(ctx context.Context, r *kgo.Record) error {
 	if err != nil {
 		return err
 	}
-	if err := b.takeOff(ctx, id); err != nil {
+	d, err := b.takeOff(ctx, id)
+	if err != nil {
 		return err
 	}
-	defer b.land(id)
+	defer b.land(d)
 
-	d := recycled.Get().(*delivery)
-	d.id, d.owner, d.write, d.known, d.evicted = id, ownerOf(ctx), nil, false, 0
+	d.owner = ownerOf(ctx)
 	err = b.once(ctx, r, d)
 	switch {
 	case errors.Is(err, ErrZombie):
@@ -435,24 +509,32 @@ func (b *Inbox) Handle(ctx context.Context, r *kgo.Record) error {
 	case err == nil && d.evicted > 0:
 		d.owner.count("evicted", int64(d.evicted))
 	}
-	recycled.Put(d)
 	return err
 }
 
 // once applies the message unless it is marked.
 func (b *Inbox) once(ctx context.Context, r *kgo.Record, d *delivery) (err error) {
-	if err = b.store.Update(ctx, d.look); err != nil || d.known {
+	if d.known, err = b.knows(ctx, d); err != nil || d.known {
 		return err
 	}
 	if d.write, err = b.apply(ctx, r); err != nil {
 		return err
 	}
 	// What is worked out is kept, also if the partition is to be given up by now: it is still ours, or fenced.
-	return b.store.Update(context.WithoutCancel(ctx), d.keep)
+	return b.store.Update(d.owner.withoutEnd(ctx), d.keep)
 }
 
-// A delivery is what its two transactions have to know. It is used again, and so are the functions: each would be made
-// anew for every record otherwise, with all that it refers to.
+// knows says whether the message is marked.
+func (b *Inbox) knows(ctx context.Context, d *delivery) (bool, error) {
+	if store, ok := b.store.(knower); ok {
+		return store.knows(ctx, d.id)
+	}
+	err := b.store.Update(ctx, d.look)
+	return d.known, err
+}
+
+// A delivery is what its transactions have to know. It is used again, and so are the functions: each would be made anew
+// for every record otherwise, with all that it refers to.
 type delivery struct {
 	id         string
 	owner      *owner
@@ -460,13 +542,8 @@ type delivery struct {
 	known      bool
 	evicted    int
 	look, keep func(Tx) error
+	landed     chan struct{} // made by the first who waits for its end
 }
-
-var recycled = sync.Pool{New: func() any {
-	d := new(delivery)
-	d.look, d.keep = d.isKnown, d.writeAndMark
-	return d
-}}
 
 func (d *delivery) isKnown(tx Tx) (err error) {
 	d.known, err = tx.Marked(d.id)
@@ -490,36 +567,52 @@ func (d *delivery) writeAndMark(tx Tx) (err error) {
 	return err
 }
 
-// takeOff waits until nobody else works on the id.
-func (b *Inbox) takeOff(ctx context.Context, id string) error {
+// takeOff waits until nobody else works on the id, and begins to.
+func (b *Inbox) takeOff(ctx context.Context, id string) (*delivery, error) {
 	for {
 		b.mu.Lock()
-		f, busy := b.working[id]
-		if !busy {
-			b.working[id] = flight{}
+		other := b.working[id]
+		if other == nil {
+			d := b.delivery()
+			d.id = id
+			b.working[id] = d
 			b.mu.Unlock()
-			return nil
+			return d, nil
 		}
-		if f.landed == nil {
-			f.landed = make(chan struct{})
-			b.working[id] = f
+		if other.landed == nil {
+			other.landed = make(chan struct{})
 		}
+		landed := other.landed
 		b.mu.Unlock()
 		select {
-		case <-f.landed:
+		case <-landed:
 		case <-ctx.Done():
-			return ctx.Err()
+			return nil, ctx.Err()
 		}
 	}
 }
 
-func (b *Inbox) land(id string) {
+// delivery returns a blank one.
+func (b *Inbox) delivery() *delivery {
+	if last := len(b.spare) - 1; last >= 0 {
+		d := b.spare[last]
+		b.spare = b.spare[:last]
+		return d
+	}
+	d := new(delivery)
+	d.look, d.keep = d.isKnown, d.writeAndMark
+	return d
+}
+
+func (b *Inbox) land(d *delivery) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if f := b.working[id]; f.landed != nil {
-		close(f.landed)
+	delete(b.working, d.id)
+	if d.landed != nil {
+		close(d.landed)
 	}
-	delete(b.working, id)
+	*d = delivery{look: d.look, keep: d.keep}
+	b.spare = append(b.spare, d)
 }
 
 // An owner is one member's ownership of one partition, as the handler's context carries it.
@@ -527,12 +620,25 @@ type owner struct {
 	fenceKey string // where the store keeps the latest epoch of the partition
 	epoch    int64  // grows with each owner
 	count    func(name string, n int64)
+
+	ctx     context.Context // that carries it
+	endless context.Context // the same without an end
 }
 
 type ownerKey struct{}
 
 func (o *owner) in(ctx context.Context) context.Context {
-	return context.WithValue(ctx, ownerKey{}, o)
+	o.ctx = context.WithValue(ctx, ownerKey{}, o)
+	o.endless = context.WithoutCancel(o.ctx)
+	return o.ctx
+}
+
+// withoutEnd is ctx without its end. It is not made anew for a handler that passes on the context that it was given.
+func (o *owner) withoutEnd(ctx context.Context) context.Context {
+	if ctx == o.ctx {
+		return o.endless
+	}
+	return context.WithoutCancel(ctx)
 }
 
 // ownerOf is the ownership that ctx carries; outside of a consumer one that neither fences nor counts.
