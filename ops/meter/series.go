@@ -65,9 +65,22 @@ func (s *Series) Begin(records []*kgo.Record) {
 // Done says that the record in work is Processed, and that work on the next one begins. It returns when that is: now.
 func (s *Series) Done() time.Time {
 	now := s.m.now()
+	s.doneAt(now)
+	return s.m.at(now)
+}
+
+// DoneTogether says so of the next n records, which ended at the same moment: one acknowledgement was for all of them.
+func (s *Series) DoneTogether(n int) {
+	now := s.m.now()
+	for range n {
+		s.doneAt(now)
+	}
+}
+
+func (s *Series) doneAt(now int64) {
 	n := int(s.done.Load())
 	if s.p == nil || n == len(s.records) {
-		return s.m.at(now)
+		return
 	}
 	s.ended[n] = now
 	s.done.Store(int32(n + 1))
@@ -78,7 +91,6 @@ func (s *Series) Done() time.Time {
 		s.done.Store(0)
 		s.p.mu.Unlock()
 	}
-	return s.m.at(now)
 }
 
 // End says that no record of the Series is in work any more. Those that are not done are as if work on them had not begun.

@@ -68,6 +68,29 @@ func TestASeriesSaysTheSame(t *testing.T) {
 	})
 }
 
+func TestRecordsThatEndTogether(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		one, many := meter.New(meter.Config{}), meter.New(meter.Config{})
+		rs := records(0, 0, 300)
+		one.Polled(fetched(rs))
+		many.Polled(fetched(rs))
+		series := many.Series()
+		series.DoneTogether(3) // of none
+		series.Begin(rs)
+		for _, n := range []int{0, 200, 1, 99, 1} { // one too many
+			time.Sleep(time.Second)
+			for range min(n, len(rs)) {
+				one.Ended(rs[0], meter.Processed)
+				rs = rs[1:]
+			}
+			series.DoneTogether(n)
+			require.Equal(t, one.Stats(), many.Stats())
+		}
+		series.End()
+		require.EqualValues(t, 300, many.Stats().Totals.Processed)
+	})
+}
+
 func TestASeriesEndsWithItsPartition(t *testing.T) {
 	m := meter.New(meter.Config{Group: "g"})
 	series := m.Series()
