@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math/bits"
 	"slices"
 	"strconv"
 	"strings"
@@ -72,17 +73,33 @@ var minorDigits = map[string]int{
 // behind it, an unknown currency, a currency without an amount, both amounts at once, and what exceeds an int64 of minor
 // units. The zone beside an at that has an offset is not looked at. A local time that the zone's clocks skip is undecodable; of one that they
 // show twice the earlier is meant.
-func Normalise(value []byte) (Event, error) { return normalise(bytes.Clone(value)) }
-
-// normalise is Normalise of a value that nobody changes afterwards: what is kept as it came is a part of it.
-func normalise(value []byte) (Event, error) {
-	var e Event
-	if !utf8.Valid(value) {
-		return e, refuse("not UTF-8")
+func Normalise(value []byte) (Event, error) {
+	d := decoder{piece: 256}
+	e, err := d.normalise(bytes.Clone(value))
+	if err != nil {
+		return Event{}, err
 	}
-	var at, zone, amount, minor, currency string
-	err := members(value, func(name, raw string, asItCame json.RawMessage) (err error) {
-		switch name {
+	return *e, nil
+}
+
+// decoder normalises many values, one after the other, in the same memory.
+type decoder struct {
+	reader reader
+	piece  int // how many bytes of texts share memory
+	texts  strings.Builder
+	event  Event
+	extra  map[string]json.RawMessage // the memory of the event's Extra
+	list   []json.RawMessage          // and of its Items
+}
+
+// normalise is Normalise of a value that nobody changes afterwards: what is kept as it came is a part of it. The event
+// is good until the next call, unless it is taken out.
+func (d *decoder) normalise(value []byte) (*Event, error) {
+	e := &d.event
+	*e = Event{}
+	var at, zone, amount, minor, currency []byte
+	err := d.members(value, func(name, raw []byte, asItCame json.RawMessage) (err error) {
+		switch string(name) {
 		case "at":
 			at = raw
 		case "zone":
@@ -94,46 +111,62 @@ func normalise(value []byte) (Event, error) {
 		case "currency":
 			currency = raw
 		case "id":
-			e.ID, err = text(name, raw)
+			e.ID, err = d.text("id", raw)
 		case "type":
-			e.Type, err = lower(name, raw)
+			e.Type, err = d.lower("type", raw)
 		case "customer":
-			e.Customer, err = lower(name, raw)
+			e.Customer, err = d.lower("customer", raw)
 		case "name":
-			e.Name, err = text(name, raw)
+			e.Name, err = d.text("name", raw)
 		case "email":
-			e.Email, err = lower(name, raw)
+			e.Email, err = d.lower("email", raw)
 		case "country":
-			e.Country, err = upper(name, raw)
+			e.Country, err = d.upper("country", raw)
 		case "segment":
-			e.Segment, err = text(name, raw)
+			e.Segment, err = d.text("segment", raw)
 		case "risk":
-			e.Risk, err = text(name, raw)
+			e.Risk, err = d.text("risk", raw)
 		case "items":
-			e.Items, err = items(raw, asItCame)
+			e.Items, err = d.items(raw, asItCame)
 		default:
 			if e.Extra == nil {
-				e.Extra = map[string]json.RawMessage{}
+				e.Extra = d.unknown()
 			}
-			e.Extra[name] = asItCame
+			e.Extra[d.keep(name)] = asItCame
 		}
 		return err
 	})
 	if err != nil {
-		return Event{}, err
+		return nil, err
 	}
 	for _, needed := range [...]struct{ name, value string }{{"id", e.ID}, {"type", e.Type}, {"customer", e.Customer}} {
 		if needed.value == "" {
-			return Event{}, refuse(needed.name + " is missing")
+			return nil, refuse(needed.name + " is missing")
 		}
 	}
-	if e.At, err = instant(at, zone); err != nil {
-		return Event{}, err
+	if e.At, err = d.instant(at, zone); err != nil {
+		return nil, err
 	}
-	if e.Money, err = money(amount, minor, currency); err != nil {
-		return Event{}, err
+	if e.Money, err = d.money(amount, minor, currency); err != nil {
+		return nil, err
 	}
 	return e, nil
+}
+
+// take takes the latest event out: its memory is not used again.
+func (d *decoder) take() *Event {
+	e := d.event
+	d.extra, d.list = nil, nil
+	return &e
+}
+
+// unknown is an empty map. One that was large is not used again: to clear it would take long each time.
+func (d *decoder) unknown() map[string]json.RawMessage {
+	if d.extra == nil || len(d.extra) > 8 {
+		d.extra = map[string]json.RawMessage{}
+	}
+	clear(d.extra)
+	return d.extra
 }
 
 // Encode is the one form of an event: what encoding/json makes of a map, members sorted by name, no white space. Absent
@@ -219,7 +252,7 @@ func appendText(out []byte, s string) []byte {
 // plain is where the first byte from i on is that JSON may have to treat in some way of its own: what ends or escapes a
 // text, control characters, what encoding/json escapes for the sake of HTML, and what is not ASCII. It looks at eight
 // bytes at once, since nearly all of a large event is text.
-func plain(s string, i int) int {
+func plain[T string | []byte](s T, i int) int {
 	const ones, high = 0x0101010101010101, 0x8080808080808080
 	for ; i+8 <= len(s); i += 8 {
 		w := s[i : i+8]
@@ -227,8 +260,9 @@ func plain(s string, i int) int {
 		quote := x&(ones*0xfb) ^ ones*'"' // and '&', which is one bit away
 		angle := x&(ones*0xfd) ^ ones*'<' // and '>'
 		slash := x ^ ones*'\\'
-		if (x|(x-ones*' ')|(quote-ones)|(angle-ones)|(slash-ones))&high != 0 {
-			break // in one of these eight, or very nearly so
+		// Only a byte that is hit itself borrows from the next one, so that the first hit is true.
+		if hits := (x | (x - ones*' ') | (quote - ones) | (angle - ones) | (slash - ones)) & high; hits != 0 {
+			return i + bits.TrailingZeros64(hits)/8
 		}
 	}
 	for ; i < len(s); i++ {
@@ -241,10 +275,11 @@ func plain(s string, i int) int {
 
 func refuse(why string) error { return fmt.Errorf("%w: %s", ErrUndecodable, why) }
 
-// members calls f for each member of an object, with its value as text and as encoding/json would write it. It reads the
-// value once, without a map in between: of what a pipeline does to a record, reading it is the most.
-func members(value []byte, f func(name, raw string, asItCame json.RawMessage) error) error {
-	r := reader{s: string(value)}
+// members calls f for each member of an object, with its value as it stands there and as encoding/json would write it. It
+// reads the value once, without a map in between: of what a pipeline does to a record, reading it is the most.
+func (d *decoder) members(value []byte, f func(name, raw []byte, asItCame json.RawMessage) error) error {
+	r := &d.reader
+	*r = reader{s: value, parts: r.parts}
 	i := r.space(0)
 	if i == len(r.s) || r.s[i] != '{' {
 		return refuse("not an object")
@@ -257,19 +292,24 @@ func members(value []byte, f func(name, raw string, asItCame json.RawMessage) er
 		if !first {
 			i = r.next(i, ',')
 		}
+		r.escaped = false
 		end := r.text(i)
 		if end < 0 {
 			return refuse("not JSON")
 		}
-		name, err := unquote(r.s[i:end])
-		if err != nil {
-			return err
+		name := r.s[i+1 : end-1]
+		if r.escaped {
+			var err error
+			if name, err = unquote(r.s[i:end]); err != nil {
+				return err
+			}
 		}
-		i, r.loose = r.next(end, ':'), false
+		i, r.loose, r.parts = r.next(end, ':'), false, r.parts[:0]
 		if end = r.value(i, 1); end < 0 {
 			return refuse("not JSON")
 		}
-		raw, asItCame := r.s[i:end], json.RawMessage(value[i:end:end])
+		raw := r.s[i:end:end]
+		asItCame := json.RawMessage(raw)
 		if r.loose {
 			asItCame = compact(raw)
 		}
@@ -281,17 +321,23 @@ func members(value []byte, f func(name, raw string, asItCame json.RawMessage) er
 	if r.space(i+1) != len(r.s) {
 		return refuse("not JSON")
 	}
+	if r.foreign && !utf8.Valid(r.s) {
+		return refuse("not UTF-8")
+	}
 	return nil
 }
 
 // reader checks the syntax of JSON and finds where things end. All its methods return -1 for what is none, and for -1.
 type reader struct {
-	s     string
-	loose bool // there was something that encoding/json would not have written
+	s       []byte
+	loose   bool     // there was something that encoding/json would not have written
+	foreign bool     // there was something that is not ASCII
+	escaped bool     // there was a backslash
+	parts   [][]byte // of the array that is the value of the latest member
 }
 
 func (r *reader) space(i int) int {
-	for uint(i) < uint(len(r.s)) && (r.s[i] == ' ' || r.s[i] == '\t' || r.s[i] == '\n' || r.s[i] == '\r') {
+	for uint(i) < uint(len(r.s)) && r.s[i] <= ' ' && (r.s[i] == ' ' || r.s[i] == '\t' || r.s[i] == '\n' || r.s[i] == '\r') {
 		r.loose = true
 		i++
 	}
@@ -339,7 +385,11 @@ func (r *reader) all(i, depth int, opening byte) int {
 		if opening == '{' {
 			i = r.next(r.text(i), ':')
 		}
-		if i = r.space(r.value(i, depth+1)); uint(i) < uint(len(r.s)) && r.s[i] == closing {
+		end := r.value(i, depth+1)
+		if depth == 1 && opening == '[' && end >= 0 {
+			r.parts = append(r.parts, r.s[i:end:end])
+		}
+		if i = r.space(end); uint(i) < uint(len(r.s)) && r.s[i] == closing {
 			return i + 1
 		}
 		i = r.next(i, ',')
@@ -348,7 +398,7 @@ func (r *reader) all(i, depth int, opening byte) int {
 }
 
 func (r *reader) word(i int, word string) int {
-	if !strings.HasPrefix(r.s[i:], word) {
+	if len(r.s)-i < len(word) || string(r.s[i:i+len(word)]) != word {
 		return -1
 	}
 	return i + len(word)
@@ -367,15 +417,21 @@ func (r *reader) text(i int) int {
 		case c < ' ':
 			return -1
 		case c == '\\' && i+1 < len(s) && strings.IndexByte(`"\/bfnrt`, s[i+1]) >= 0:
+			r.escaped = true
 			i += 2
-		case c == '\\' && i+6 <= len(s) && s[i+1] == 'u' && strings.Trim(s[i+2:i+6], "0123456789abcdefABCDEF") == "":
+		case c == '\\' && i+6 <= len(s) && s[i+1] == 'u' && strings.Trim(string(s[i+2:i+6]), "0123456789abcdefABCDEF") == "":
+			r.escaped = true
 			i += 6
 		case c == '\\':
 			return -1
-		case c < utf8.RuneSelf, strings.HasPrefix(s[i:], "\u2028"), strings.HasPrefix(s[i:], "\u2029"):
+		case c < utf8.RuneSelf:
 			r.loose = true // encoding/json escapes it, for the sake of HTML
 			i++
 		default:
+			r.foreign = true
+			if bytes.HasPrefix(s[i:], []byte("\u2028")) || bytes.HasPrefix(s[i:], []byte("\u2029")) {
+				r.loose = true // likewise
+			}
 			i++
 		}
 	}
@@ -389,12 +445,12 @@ func (r *reader) number(i int) int {
 		i++
 	}
 	whole := i
-	if i = digits(s, i); i == whole || s[whole] == '0' && i > whole+1 {
+	if i = pastDigits(s, i); i == whole || s[whole] == '0' && i > whole+1 {
 		return -1
 	}
 	if i < len(s) && s[i] == '.' {
 		fraction := i + 1
-		if i = digits(s, fraction); i == fraction {
+		if i = pastDigits(s, fraction); i == fraction {
 			return -1
 		}
 	}
@@ -403,43 +459,56 @@ func (r *reader) number(i int) int {
 			i++
 		}
 		exponent := i
-		if i = digits(s, exponent); i == exponent {
+		if i = pastDigits(s, exponent); i == exponent {
 			return -1
 		}
 	}
 	return i
 }
 
-func digits(s string, i int) int {
+// pastDigits is where the digits from i on end.
+func pastDigits[T string | []byte](s T, i int) int {
 	for i < len(s) && '0' <= s[i] && s[i] <= '9' {
 		i++
 	}
 	return i
 }
 
-func unquote(raw string) (string, error) {
-	if strings.IndexByte(raw, '\\') < 0 {
+// unquote is what a text says: a part of it, or a copy if it escapes anything.
+func unquote(raw []byte) ([]byte, error) {
+	if bytes.IndexByte(raw, '\\') < 0 {
 		return raw[1 : len(raw)-1], nil
 	}
 	var s string
-	if json.Unmarshal([]byte(raw), &s) != nil {
-		return "", refuse("a text that is none")
+	if json.Unmarshal(raw, &s) != nil {
+		return nil, refuse("a text that is none")
 	}
-	return s, nil
+	return []byte(s), nil
 }
 
-func absent(raw string) bool { return raw == "" || raw == "null" }
+// keep is a copy of b. Most texts are short, so that many share a piece of memory.
+func (d *decoder) keep(b []byte) string {
+	if d.texts.Cap()-d.texts.Len() < len(b) {
+		d.texts.Reset()
+		d.texts.Grow(max(d.piece, len(b)))
+	}
+	from := d.texts.Len()
+	d.texts.Write(b)
+	return d.texts.String()[from:]
+}
+
+func absent(raw []byte) bool { return len(raw) == 0 || string(raw) == "null" }
 
 // text is a text member, trimmed and in normal form C.
-func text(name, raw string) (string, error) {
+func (d *decoder) text(name string, raw []byte) (string, error) {
 	if absent(raw) {
 		return "", nil
 	}
 	if raw[0] != '"' {
 		return "", refuse(name + " is not a text")
 	}
-	s, err := unquote(raw)
-	return tidy(s), err
+	b, err := unquote(raw)
+	return tidy(d.keep(b)), err
 }
 
 func tidy(s string) string {
@@ -456,13 +525,13 @@ func tidy(s string) string {
 	return strings.Join(strings.Fields(norm.NFC.String(s)), " ")
 }
 
-func lower(name, raw string) (string, error) {
-	s, err := text(name, raw)
+func (d *decoder) lower(name string, raw []byte) (string, error) {
+	s, err := d.text(name, raw)
 	return settled(s, strings.ToLower), err
 }
 
-func upper(name, raw string) (string, error) {
-	s, err := text(name, raw)
+func (d *decoder) upper(name string, raw []byte) (string, error) {
+	s, err := d.text(name, raw)
 	return settled(s, strings.ToUpper), err
 }
 
@@ -470,7 +539,10 @@ func upper(name, raw string) (string, error) {
 // other, and f(f(x)) has to be f(x).
 func settled(s string, change func(string) string) string {
 	for {
-		next := tidy(change(s))
+		next := change(s)
+		if next != s { // s is tidy
+			next = tidy(next)
+		}
 		if next == s {
 			return s
 		}
@@ -478,49 +550,47 @@ func settled(s string, change func(string) string) string {
 	}
 }
 
-func items(raw string, asItCame json.RawMessage) (out []json.RawMessage, err error) {
+func (d *decoder) items(raw []byte, asItCame json.RawMessage) ([]json.RawMessage, error) {
 	if absent(raw) {
 		return nil, nil
 	}
 	if raw[0] != '[' {
 		return nil, refuse("items are no array")
 	}
-	r := reader{s: raw}
-	if raw != string(asItCame) {
-		r.s = string(asItCame)
+	parts := d.reader.parts
+	if d.reader.loose { // those are of raw, and it is another copy that is kept
+		r := reader{s: asItCame}
+		r.value(0, 1)
+		parts = r.parts
 	}
-	for i := 1; r.s[i] != ']'; {
-		if r.s[i] == ',' {
-			i++
-		}
-		if r.s[i] != '{' {
+	d.list = d.list[:0]
+	for _, part := range parts {
+		if part[0] != '{' {
 			return nil, refuse("an item is no object")
 		}
-		end := r.value(i, 1)
-		out = append(out, asItCame[i:end:end])
-		i = end
+		d.list = append(d.list, part)
 	}
-	return out, nil
+	return d.list, nil
 }
 
 // compact is a copy as encoding/json would write it: a replay that was formatted anew is the same event.
-func compact(raw string) json.RawMessage {
+func compact(raw []byte) json.RawMessage {
 	out, err := json.Marshal(json.RawMessage(raw))
 	if err != nil {
-		return json.RawMessage(raw)
+		return raw
 	}
 	return out
 }
 
 // instant reads when something happened.
-func instant(rawAt, rawZone string) (time.Time, error) {
-	at, err := text("at", rawAt)
+func (d *decoder) instant(rawAt, rawZone []byte) (time.Time, error) {
+	at, err := d.text("at", rawAt)
 	if err != nil || at == "" {
 		return time.Time{}, err
 	}
 	t, err := time.Parse(time.RFC3339, at)
 	if err != nil {
-		if t, err = localTime(at, rawZone); err != nil {
+		if t, err = d.localTime(at, rawZone); err != nil {
 			return time.Time{}, err
 		}
 	}
@@ -532,8 +602,8 @@ func instant(rawAt, rawZone string) (time.Time, error) {
 
 const local = "2006-01-02T15:04:05"
 
-func localTime(at, rawZone string) (time.Time, error) {
-	zone, err := text("zone", rawZone)
+func (d *decoder) localTime(at string, rawZone []byte) (time.Time, error) {
+	zone, err := d.text("zone", rawZone)
 	if err != nil {
 		return time.Time{}, err
 	}
@@ -574,8 +644,8 @@ func location(zone string) (*time.Location, error) {
 }
 
 // money reads an amount.
-func money(amount, minor, rawCurrency string) (*Money, error) {
-	currency, err := upper("currency", rawCurrency)
+func (d *decoder) money(amount, minor, rawCurrency []byte) (*Money, error) {
+	currency, err := d.upper("currency", rawCurrency)
 	switch {
 	case err != nil:
 		return nil, err
@@ -589,15 +659,15 @@ func money(amount, minor, rawCurrency string) (*Money, error) {
 		return nil, refuse("currency is missing or unknown")
 	}
 	if !absent(minor) {
-		n, err := strconv.ParseInt(minor, 10, 64)
+		n, err := strconv.ParseInt(string(minor), 10, 64)
 		if err != nil {
 			return nil, refuse("amount_minor is no whole number")
 		}
 		return &Money{n, currency}, nil
 	}
-	s := amount
+	s := string(amount)
 	if amount[0] == '"' {
-		if s, err = text("amount", amount); err != nil {
+		if s, err = d.text("amount", amount); err != nil {
 			return nil, err
 		}
 	}
@@ -622,7 +692,7 @@ func minorUnits(s string, digits int) (int64, bool) {
 		return 0, false
 	}
 	all := whole + fraction + "000"[:digits-len(fraction)]
-	if strings.Trim(all, "0123456789") != "" {
+	if pastDigits(all, 0) < len(all) {
 		return 0, false
 	}
 	if negative {

@@ -111,7 +111,7 @@ func New(cfg Config, rules Rules, client *http.Client, opts ...kgo.Opt) (*Pipeli
 	p := &Pipeline{
 		cfg:        cfg,
 		opts:       opts,
-		loop:       loop{quality: window{size: cfg.QualityWindow}},
+		loop:       loop{quality: window{size: cfg.QualityWindow}, decoder: decoder{piece: 4 << 10}, memory: newMemory()},
 		committing: make(chan struct{}, 1),
 		owned:      map[partition]*ownership{},
 		progress:   map[partition]kgo.EpochOffset{},

@@ -11,7 +11,8 @@ import (
 
 // Rules are what the shop decides about its events, apart from how they flow. They are one value that is replaced as a
 // whole. Their functions must look at nothing but the event: no clock, no random number, no service. Then the same input
-// gives the same output, whenever it is replayed. They must not change the event's Items and Extra.
+// gives the same output, whenever it is replayed. They must not change the event's Items and Extra, and not keep them: the
+// next event may use their memory.
 type Rules struct {
 	Version string // stamped on all that is written under these rules
 	Filters []Filter

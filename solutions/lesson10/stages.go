@@ -32,9 +32,9 @@ type item struct {
 	rules  *Rules // one version from the first stage to the last output
 	own    *ownership
 
-	event    Event
-	judged   bool // by the record alone
-	decided  bool // the outputs are known
+	judged   bool   // by the record alone
+	decided  bool   // the outputs are known
+	event    *Event // while the service is asked about it
 	question *question
 	outputs  []output
 	only     [1]output // the memory of outputs for nearly all
@@ -56,6 +56,7 @@ type loop struct {
 	items   []item // of the batch, used again for the next one
 	quality window
 	halt    bool // the quality limit was exceeded
+	decoder decoder
 	memory  memory
 	series  *meter.Series
 	running bool          // the series has begun
@@ -64,7 +65,7 @@ type loop struct {
 
 // piece is how many records are judged before their outputs are handed to the client, which writes them while the next
 // ones are judged.
-const piece = 1000
+const piece = 2500
 
 // process takes a batch through the stages. Lookups run side by side, and outputs go out in the order of the source. halt
 // says that the quality limit was exceeded; records behind the one that did it are left alone.
@@ -75,6 +76,7 @@ func (p *Pipeline) process(ctx context.Context, items []*item) (halt bool) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	questions := map[string]*question{}
+	p.loop.memory.again()
 	for todo := items; len(todo) > 0; {
 		again, cause := p.write(ctx, todo, questions)
 		if cause != nil {
@@ -172,7 +174,7 @@ func (p *Pipeline) judge(it *item) (bad, judged bool) {
 		p.tombstone(it)
 		return false, false
 	}
-	event, err := normalise(r.Value)
+	event, err := p.loop.decoder.normalise(r.Value)
 	if err != nil {
 		p.dead(it, err)
 		return false, false
@@ -180,8 +182,7 @@ func (p *Pipeline) judge(it *item) (bad, judged bool) {
 	if event.At.IsZero() {
 		event.At = r.Timestamp.UTC() // when it happened, as well as anybody knows; never when it is processed
 	}
-	it.event = event
-	reason, err := it.rules.Filter(event)
+	reason, err := it.rules.Filter(*event)
 	if err != nil {
 		p.dead(it, err)
 		return false, false
@@ -190,7 +191,7 @@ func (p *Pipeline) judge(it *item) (bad, judged bool) {
 		p.aside(it, meter.Filtered, "filtered_"+reason, p.cfg.Audit, reason)
 		return false, false
 	}
-	percent, failed, err := it.rules.Score(event)
+	percent, failed, err := it.rules.Score(*event)
 	switch {
 	case err != nil:
 		p.dead(it, err)
@@ -207,11 +208,13 @@ func (p *Pipeline) judge(it *item) (bad, judged bool) {
 		if !ok && !p.missing(it, &segment, "no segment") {
 			return false, true
 		}
-		it.event.Segment = segment
+		event.Segment = segment
 	}
-	if p.service == nil {
-		p.route(it)
+	if p.service != nil {
+		it.event = p.loop.decoder.take()
+		return false, true
 	}
+	p.route(it, event)
 	return false, true
 }
 
@@ -268,18 +271,18 @@ func (p *Pipeline) answered(ctx context.Context, it *item, waiting []*item) bool
 		return false
 	default:
 		it.event.Risk = risk
-		p.route(it)
+		p.route(it, it.event)
 	}
 	return true
 }
 
 // route decides the outputs of an event that has come through all stages.
-func (p *Pipeline) route(it *item) {
-	only := [1]Event{it.event}
+func (p *Pipeline) route(it *item, event *Event) {
+	only := [1]Event{*event}
 	events, outputs := only[:], it.only[:0]
 	if it.rules.Expand != nil {
 		var err error
-		if events, err = it.rules.expand(it.event); err != nil {
+		if events, err = it.rules.expand(*event); err != nil {
 			p.dead(it, err)
 			return
 		}
@@ -347,8 +350,8 @@ func (p *Pipeline) aside(it *item, outcome meter.Outcome, counter, topic, reason
 // hooks may write into it.
 func (p *Pipeline) headers(it *item) []kgo.RecordHeader {
 	m := &p.loop.memory
-	out := append(m.list(len(it.record.Headers)+2), it.record.Headers...)
-	return append(out, kgo.RecordHeader{Key: HeaderRules, Value: m.text(it.rules.Version)}, kgo.RecordHeader{Key: HeaderOrigin, Value: m.origin(it.record)})
+	out := append(m.headers.room(len(it.record.Headers)+2), it.record.Headers...)
+	return m.headers.taken(append(out, kgo.RecordHeader{Key: HeaderRules, Value: m.text(it.rules.Version)}, kgo.RecordHeader{Key: HeaderOrigin, Value: m.origin(it.record)}))
 }
 
 func header(key, value string) kgo.RecordHeader {
@@ -381,9 +384,10 @@ func (p *Pipeline) write(ctx context.Context, items []*item, questions map[strin
 			items = items[:written]
 		}
 	}
-	acks.one()
+	acks.add(acks.asked)
 	if !p.acknowledged(ctx, acks, items[:written]) {
-		return nil, nil // they may still arrive; nothing of this is committed
+		p.loop.memory = newMemory() // the client still has the other
+		return nil, nil             // they may still arrive; nothing of this is committed
 	}
 	again, cause = p.sort(items[:written], acks.failed)
 	return append(append(again, items[written:]...), later...), cause
@@ -412,7 +416,7 @@ func (p *Pipeline) produce(ctx context.Context, items []*item, acks *acks) int {
 		}
 		for j := range it.outputs {
 			if out := &it.outputs[j]; !out.acked {
-				acks.left.Add(1)
+				acks.asked++
 				// Not the partition's context: a record that is cancelled before the client has its producer id makes it spin.
 				p.client.Produce(context.Background(), out.record, acks.promise)
 			}
@@ -423,7 +427,8 @@ func (p *Pipeline) produce(ctx context.Context, items []*item, acks *acks) int {
 
 // acks waits for the answers to what was produced.
 type acks struct {
-	left    atomic.Int64
+	asked   int64         // for by now
+	left    atomic.Int64  // below 0 until asked is added, once, at the end
 	all     chan struct{} // closed when nothing is left
 	promise func(*kgo.Record, error)
 
@@ -433,18 +438,17 @@ type acks struct {
 
 func newAcks() *acks {
 	a := &acks{all: make(chan struct{})}
-	a.left.Store(1)
 	a.promise = func(r *kgo.Record, err error) {
 		if err != nil {
 			a.fail(r, err)
 		}
-		a.one()
+		a.add(-1)
 	}
 	return a
 }
 
-func (a *acks) one() {
-	if a.left.Add(-1) == 0 {
+func (a *acks) add(n int64) {
+	if a.left.Add(n) == 0 {
 		close(a.all)
 	}
 }
@@ -568,18 +572,22 @@ func permanent(err error) bool {
 func (p *Pipeline) end(items []*item) {
 	for run := range runs(items) {
 		p.begin(run)
+		processed := 0
 		for i, it := range run {
 			if it.outcome == meter.Processed {
 				p.began(i)
-				p.loop.series.Done()
+				processed++
 				continue
 			}
+			p.loop.series.DoneTogether(processed)
+			processed = 0
 			p.rest()
 			p.meter.Ended(it.record, it.outcome)
 			if it.counter != "" {
 				p.meter.Count(it.counter, 1)
 			}
 		}
+		p.loop.series.DoneTogether(processed)
 	}
 	p.rest()
 	p.mu.Lock()
@@ -589,56 +597,75 @@ func (p *Pipeline) end(items []*item) {
 	}
 }
 
-// memory is what outputs are made of. It comes in large pieces, and is not used twice: the client has it.
+// memory is what outputs are made of. When a batch is over, the client has done with it, and the next one uses it again.
 type memory struct {
-	records []kgo.Record
-	headers []kgo.RecordHeader
-	bytes   []byte
+	records pieces[kgo.Record]
+	headers pieces[kgo.RecordHeader]
+	bytes   pieces[byte]
 }
 
-func (m *memory) record() *kgo.Record {
-	if len(m.records) == 0 {
-		m.records = make([]kgo.Record, 128)
+func newMemory() memory {
+	return memory{pieces[kgo.Record]{size: 128}, pieces[kgo.RecordHeader]{size: 512}, pieces[byte]{size: 32 << 10}}
+}
+
+// again makes all of it free.
+func (m *memory) again() {
+	m.records.again()
+	m.headers.again()
+	m.bytes.again()
+}
+
+// pieces are memory that is cut off large pieces. As much is kept as a batch of ordinary events takes.
+type pieces[T any] struct {
+	size int // of each
+	all  [][]T
+	used int // of all
+	left []T // of the latest
+}
+
+const piecesKept = 256
+
+// room is empty, with room for n; what it has become is given to taken.
+func (p *pieces[T]) room(n int) []T {
+	if len(p.left) <= n { // nor nil, if n is 0
+		if n >= p.size {
+			return make([]T, 0, n)
+		}
+		if p.used == len(p.all) {
+			p.all = append(p.all, make([]T, p.size))
+		}
+		p.left = p.all[p.used]
+		p.used++
 	}
-	r := &m.records[0]
-	m.records = m.records[1:]
-	return r
+	return p.left[:0:n]
 }
 
-// list is empty, with room for n headers.
-func (m *memory) list(n int) []kgo.RecordHeader {
-	if len(m.headers) < n {
-		m.headers = make([]kgo.RecordHeader, max(n, 512))
-	}
-	out := m.headers[:0:n]
-	m.headers = m.headers[n:]
-	return out
-}
-
-// room is empty, with room for n bytes; what it has become is given to taken.
-func (m *memory) room(n int) []byte {
-	if len(m.bytes) <= n { // nor nil, if n is 0
-		m.bytes = make([]byte, max(n, 32<<10))
-	}
-	return m.bytes[:0:n]
-}
-
-func (m *memory) taken(out []byte) []byte {
-	if len(out) <= len(m.bytes) {
-		m.bytes = m.bytes[len(out):]
+func (p *pieces[T]) taken(out []T) []T {
+	if len(out) > 0 && len(p.left) > 0 && &out[0] == &p.left[0] { // otherwise it has memory of its own
+		p.left = p.left[len(out):]
 	}
 	return slices.Clip(out)
 }
 
-func (m *memory) text(s string) []byte { return m.taken(append(m.room(len(s)), s...)) }
+func (p *pieces[T]) again() {
+	kept := min(len(p.all), piecesKept)
+	clear(p.all[kept:])
+	p.all, p.used, p.left = p.all[:kept], 0, nil
+}
+
+func (m *memory) record() *kgo.Record {
+	return &m.records.taken(append(m.records.room(1), kgo.Record{}))[0]
+}
+
+func (m *memory) text(s string) []byte { return m.bytes.taken(append(m.bytes.room(len(s)), s...)) }
 
 // encode is what e.Encode returns, which will probably be no longer than that.
-func (m *memory) encode(e *Event, n int) []byte { return m.taken(e.appendTo(m.room(n))) }
+func (m *memory) encode(e *Event, n int) []byte { return m.bytes.taken(e.appendTo(m.bytes.room(n))) }
 
 func (m *memory) origin(r *kgo.Record) []byte {
-	out := append(append(m.room(len(r.Topic)+40), r.Topic...), '/')
+	out := append(append(m.bytes.room(len(r.Topic)+40), r.Topic...), '/')
 	out = append(strconv.AppendInt(out, int64(r.Partition), 10), '/')
-	return m.taken(strconv.AppendInt(out, r.Offset, 10))
+	return m.bytes.taken(strconv.AppendInt(out, r.Offset, 10))
 }
 
 // table is what a compacted topic says by now: the segment of each customer.
