@@ -62,9 +62,9 @@ type MemoryStore struct {
 	epoch  time.Time // times are kept as durations since
 	order  register  // of marks, oldest first
 	seed   maphash.Seed
-	marks  map[uint64]int // hash of an id to its number: no strings that a look-up, or the collector, would have to follow
-	others map[string]int // ids whose hash another one has
-	latest lookup         // of an id, which is asked for several times in a row
+	marks  map[uint32]uint32 // hash of an id to its number: nothing to follow, and small, for a look-up is a cache miss
+	others map[string]int    // ids whose hash another one has
+	latest lookup            // of an id, which is asked for several times in a row
 	values map[string][]byte
 	tx     memoryTx // the one there is at a time
 }
@@ -97,6 +97,9 @@ func (r *register) add(m memoryMark) (n int) {
 	return n
 }
 
+// number is that of the mark whose number ends like that. There are never so many that it could be two.
+func (r *register) number(low uint32) int { return r.oldest + int(low-uint32(r.oldest)) }
+
 // drop takes the oldest mark out.
 func (r *register) drop() (id string, n int) {
 	n = r.oldest
@@ -114,7 +117,7 @@ func NewMemoryStore(limits Deduplication) (*MemoryStore, error) {
 	if err := limits.validate(); err != nil {
 		return nil, err
 	}
-	return &MemoryStore{limits: limits, epoch: time.Now(), seed: maphash.MakeSeed(), marks: map[uint64]int{}, others: map[string]int{}, values: map[string][]byte{}}, nil
+	return &MemoryStore{limits: limits, epoch: time.Now(), seed: maphash.MakeSeed(), marks: map[uint32]uint32{}, others: map[string]int{}, values: map[string][]byte{}}, nil
 }
 
 func (d Deduplication) validate() error {
@@ -154,7 +157,7 @@ func (s *MemoryStore) Update(ctx context.Context, f func(Tx) error) error {
 // A lookup is what the store knows of an id.
 type lookup struct {
 	id     string
-	hash   uint64
+	hash   uint32
 	taken  bool // the hash is, by this id's mark or another one's
 	number int  // of its mark, or -1
 	stands bool // nothing was marked or forgotten since
@@ -166,15 +169,18 @@ func (s *MemoryStore) find(id string) *lookup {
 	if l.stands && l.id == id {
 		return l
 	}
-	*l = lookup{id: id, hash: maphash.String(s.seed, id), number: -1, stands: true}
-	n, taken := s.marks[l.hash]
-	if l.taken = taken; taken && s.order.mark(n).id == id {
+	*l = lookup{id: id, hash: s.hash(id), number: -1, stands: true}
+	low, taken := s.marks[l.hash]
+	if n := s.order.number(low); taken && s.order.mark(n).id == id {
 		l.number = n
 	} else if n, ok := s.others[id]; ok {
 		l.number = n
 	}
+	l.taken = taken
 	return l
 }
+
+func (s *MemoryStore) hash(id string) uint32 { return uint32(maphash.String(s.seed, id)) }
 
 func (s *MemoryStore) remember(id string, at int64) {
 	found := s.find(id)
@@ -182,7 +188,7 @@ func (s *MemoryStore) remember(id string, at int64) {
 	if found.taken {
 		s.others[id] = n
 	} else {
-		s.marks[found.hash] = n
+		s.marks[found.hash] = uint32(n)
 	}
 	s.latest.stands = false
 }
@@ -190,7 +196,8 @@ func (s *MemoryStore) remember(id string, at int64) {
 // forget forgets the oldest id.
 func (s *MemoryStore) forget() {
 	id, n := s.order.drop()
-	if hash := maphash.String(s.seed, id); s.marks[hash] == n {
+	hash := s.hash(id)
+	if low, ok := s.marks[hash]; ok && low == uint32(n) {
 		delete(s.marks, hash)
 	} else {
 		delete(s.others, id)
