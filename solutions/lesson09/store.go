@@ -329,18 +329,28 @@ func OpenBoltStore(path string, limits Deduplication) (*BoltStore, error) {
 	if err != nil {
 		return nil, fmt.Errorf("store %s: %w", path, err)
 	}
-	err = db.Update(func(tx *bbolt.Tx) error {
-		for _, name := range [][]byte{bucketMarks, bucketOrder, bucketValues} {
-			if _, err := tx.CreateBucketIfNotExists(name); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	if err != nil {
+	if err := prepare(db); err != nil {
 		return nil, errors.Join(fmt.Errorf("store %s: %w", path, err), db.Close())
 	}
 	return &BoltStore{limits, db}, nil
+}
+
+// prepare makes the buckets, unless they are there: to open a file again writes nothing.
+func prepare(db *bbolt.DB) error {
+	tx, err := db.Begin(true)
+	if err != nil {
+		return err
+	}
+	defer tx.Rollback() // of what is not committed
+	if tx.Bucket(bucketValues) != nil {
+		return nil
+	}
+	for _, name := range [][]byte{bucketMarks, bucketOrder, bucketValues} {
+		if _, err := tx.CreateBucket(name); err != nil {
+			return err
+		}
+	}
+	return tx.Commit()
 }
 
 // Update implements [Store]. It returns when what f did is on the disk.
