@@ -594,7 +594,8 @@ func (d *decoder) instant(rawAt, rawZone []byte) (time.Time, error) {
 			return time.Time{}, err
 		}
 	}
-	if t = t.UTC(); t.Year() < 1 || t.Year() > 9999 || t.IsZero() {
+	t = t.UTC()
+	if year := t.Year(); year < 1 || year > 9999 || t.IsZero() {
 		return time.Time{}, refuse("at is out of range")
 	}
 	return t, nil
