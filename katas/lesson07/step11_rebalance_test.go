@@ -287,6 +287,24 @@ func TestStep15_ASlowPartitionHoldsUpNobodyElse(t *testing.T) {
 	})
 }
 
+// A pause is the client's, and outlasts the ownership that it was made for.
+func TestStep15_APartitionThatComesBackFlowsAgain(t *testing.T) {
+	harness.Run(t, func(w *harness.World) {
+		orders, validation := w.Topic("orders", 2), w.Group("validation")
+		orders.Fill(60)
+		few := func(c *Config) { c.MaxQueued = 5 }
+		a := start(w, "a", config(validation, orders, few), takes(time.Second))
+		w.Sleep(10 * time.Second) // by now both partitions have as many as they may
+
+		b := start(w, "b", config(validation, orders, few), takes(time.Second))
+		w.Within(time.Minute, validation.Balanced(processes(a, b), orders))
+		b.Stop()
+
+		w.Until(validation.Drained(orders))
+		w.Claim(validation.Handled(orders), validation.CommitSafe(orders), validation.InOrder(orders))
+	})
+}
+
 // The bound is a bound however small it is: MaxQueued may be 1, for records that are large.
 func TestStep15_TheBoundHoldsHoweverSmall(t *testing.T) {
 	for _, n := range []int{1, 3} {

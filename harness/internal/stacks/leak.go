@@ -25,6 +25,7 @@ const kgo = "github.com/twmb/franz-go/pkg/kgo."
 // Where a client was created is known only under GODEBUG=tracebackancestors, which supervise sets for its child.
 func Leaks(gs []Goroutine, mine func(file string) bool) []Leak {
 	var own, clients, others []Leak
+	made := map[string]bool{} // by a client's sentence: it names where the client was made, and not where it was used
 	add := func(to *[]Leak, l Leak) {
 		if i := slices.IndexFunc(*to, func(o Leak) bool { return o.Sentence == l.Sentence }); i >= 0 {
 			(*to)[i].Goroutines++
@@ -58,6 +59,7 @@ func Leaks(gs []Goroutine, mine func(file string) bool) []Leak {
 				sentence += " (kgo.NewClient at " + at.Place() + ")"
 			}
 			add(&clients, Leak{Sentence: sentence, At: at})
+			made[sentence] = made[sentence] || mineStarted && g.startedIn(kgo+"NewClient")
 			continue
 		}
 		if mineStarted && !slices.ContainsFunc(g.Frames, ours) {
@@ -69,9 +71,13 @@ func Leaks(gs []Goroutine, mine func(file string) bool) []Leak {
 			add(&others, Leak{Sentence: f.Name(true) + " still " + doing(g)})
 		}
 	}
-	// A client's goroutines have different depths of ancestors; those without a known origin belong to the known one.
+	// A client's goroutines have different depths of ancestors; those without a known origin belong to the known one, and
+	// those that a poll started to the one that NewClient started.
 	if len(clients) > 1 {
 		clients = slices.DeleteFunc(clients, func(l Leak) bool { return l.At.Func == "" })
+	}
+	if slices.ContainsFunc(clients, func(l Leak) bool { return made[l.Sentence] }) {
+		clients = slices.DeleteFunc(clients, func(l Leak) bool { return !made[l.Sentence] })
 	}
 	// A connection of kfake lives as long as the client at its other end.
 	if len(own)+len(clients) > 0 {
@@ -86,6 +92,11 @@ func ofClient(g Goroutine) bool {
 		return true
 	}
 	return strings.HasPrefix(g.CreatedBy.Func, kgo) || len(g.Frames) > 0 && strings.HasPrefix(g.Frames[len(g.Frames)-1].Func, kgo)
+}
+
+// startedIn says whether g, or a goroutine before it, was started while that function ran.
+func (g Goroutine) startedIn(function string) bool {
+	return slices.ContainsFunc(append([]Frame{g.CreatedBy}, g.Ancestors...), func(f Frame) bool { return f.Func == function })
 }
 
 // Leaving tells that there are goroutines in the newest bubble that kgo itself leaves behind, which Leaks leaves out.

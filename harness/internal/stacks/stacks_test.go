@@ -173,3 +173,27 @@ func TestProgram(t *testing.T) {
 	}()
 	synctest.Test(t, func(*testing.T) { programs[name]() })
 }
+
+// A poll starts goroutines of its own, and they stand in a dump in any order. The client was still made where it was made.
+func TestAClientIsNamedByWhereItWasMade(t *testing.T) {
+	const kgo = "github.com/twmb/franz-go/pkg/kgo."
+	of := func(started, by string, line int) stacks.Goroutine {
+		return stacks.Goroutine{
+			Bubble: 1, State: "select",
+			Frames:    []stacks.Frame{{Func: kgo + started, File: "client.go", Line: 1}},
+			CreatedBy: stacks.Frame{Func: kgo + by, File: "client.go", Line: 2},
+			Ancestors: []stacks.Frame{{Func: "shop.work", File: "programs_test.go", Line: line}},
+		}
+	}
+	made, polled := of("(*Client).updateMetadataLoop", "NewClient", 20), of("(*Client).PollRecords.func4", "(*Client).PollRecords", 76)
+
+	for _, dump := range [][]stacks.Goroutine{{made, polled}, {polled, made}} {
+		leaks := stacks.Leaks(dump, mine)
+		if len(leaks) != 1 || leaks[0].Sentence != "a kgo client that was never closed (kgo.NewClient at programs_test.go:20)" {
+			t.Errorf("%+v", leaks)
+		}
+	}
+	if leaks := stacks.Leaks([]stacks.Goroutine{polled}, mine); len(leaks) != 1 {
+		t.Errorf("a client of which only a poll is left: %+v", leaks)
+	}
+}
