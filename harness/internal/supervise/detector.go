@@ -26,10 +26,18 @@ func detectorFailed(text []byte, code int) bool {
 // maxFaults bounds how often a run is taken up again after a fault of the race detector.
 const maxFaults = 20
 
+// crash is what the child, or its race detector, said when it ended.
+func (s *seen) crash() []byte {
+	if s.check != "" {
+		return []byte(s.check)
+	}
+	return s.held.Bytes()
+}
+
 // takeUp says that the tests which the race detector broke off run again, if they do: they have no verdict. A child that
 // starts in the middle of a repetition or of a shuffled order would repeat others.
 func (p *parent) takeUp(e ending) bool {
-	if e.giveUp != nil || !detectorFailed(p.seen.held.Bytes(), e.code) || noRestart() != "" || p.faults == maxFaults {
+	if e.giveUp != nil || !detectorFailed(p.seen.crash(), e.code) || noRestart() != "" || p.faults == maxFaults {
 		return false
 	}
 	p.faults++

@@ -25,6 +25,7 @@ type output struct {
 // seen is what the lines of a child have told, over its two streams.
 type seen struct {
 	held    bytes.Buffer    // from the first line of a crash on
+	check   string          // what the race detector said of itself
 	tail    []byte          // the end of what was passed on
 	failed  map[string]bool // tests that have their --- FAIL line
 	ended   []string        // top-level tests that have a line of verdict
@@ -36,11 +37,11 @@ type seen struct {
 // crashes begin the text that the runtime prints when it ends the program.
 var crashes = []string{
 	"panic: ", "fatal error: ", "unexpected fault address ", "runtime: goroutine stack exceeds ", "runtime: out of memory",
-	"runtime: program exceeds ", "SIGQUIT: ", "SIGABRT: ", "SIGSEGV: ", "[signal SIG", checkFailed,
+	"runtime: program exceeds ", "SIGQUIT: ", "SIGABRT: ", "SIGSEGV: ", "[signal SIG",
 }
 
 // whole are beginnings of lines that are looked at when they are complete.
-var whole = []string{"--- FAIL: ", "--- PASS: ", "--- SKIP: ", "=== RUN   ", "PASS", "testing: warning: no tests to run"}
+var whole = []string{"--- FAIL: ", "--- PASS: ", "--- SKIP: ", "=== RUN   ", "PASS", "testing: warning: no tests to run", checkFailed}
 
 func (o *output) Write(b []byte) (int, error) {
 	o.mu.Lock()
@@ -102,6 +103,9 @@ func (o *output) take(text string) {
 	case text == "PASS" && o.broken:
 		line = bytes.Replace(line, []byte("PASS"), []byte("FAIL"), 1)
 	case text == "testing: warning: no tests to run" && o.rerun:
+		return
+	case strings.HasPrefix(text, checkFailed):
+		o.check = text
 		return
 	case strings.HasPrefix(text, "=== RUN   "):
 		if name := strings.TrimSpace(text[len("=== RUN   "):]); !strings.Contains(name, "/") {

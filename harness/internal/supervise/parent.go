@@ -106,6 +106,7 @@ func (p *parent) run() (code int, sig os.Signal) {
 func (p *parent) next() {
 	p.seen.rerun = true
 	p.seen.held.Reset()
+	p.seen.check = ""
 	p.seen.tail = nil
 }
 

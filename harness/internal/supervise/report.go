@@ -19,7 +19,7 @@ func (p *parent) report(e ending) (more bool) {
 		verdict, text = e.giveUp.Verdict, e.giveUp.Text
 		tests = strings.Fields(e.giveUp.Test)
 	} else {
-		crashText := p.seen.held.Bytes()
+		crashText := p.seen.crash()
 		if len(crashText) == 0 {
 			crashText = crashIn(p.seen.tail)
 		}
