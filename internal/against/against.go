@@ -122,10 +122,10 @@ func (s *sample) take(f func()) {
 	var before, after runtime.MemStats
 	runtime.GC()
 	runtime.ReadMemStats(&before)
-	start, worked := time.Now(), processorTime()
+	start, worked := time.Now(), ProcessorTime()
 	f()
 	s.took = append(s.took, float64(time.Since(start)))
-	s.worked = append(s.worked, float64(processorTime()-worked))
+	s.worked = append(s.worked, float64(ProcessorTime()-worked))
 	runtime.ReadMemStats(&after)
 	s.allocated = append(s.allocated, float64(after.Mallocs-before.Mallocs))
 }

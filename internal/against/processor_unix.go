@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// processorTime is what this process has computed so far, on all processors together.
-func processorTime() time.Duration {
+// ProcessorTime is what this process has computed so far, on all processors together; 0 where that cannot be told.
+func ProcessorTime() time.Duration {
 	var u syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
 		return 0
