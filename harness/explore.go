@@ -211,7 +211,8 @@ var _ rapid.TB = silent{}
 
 // Sweep tells a story once to learn every point at which the process named victim can crash — before and after each of
 // its requests and each call of its handler — and then once for every such point, with a crash of the victim's first
-// life there. The story must survive each of them. KATA_POINT replays one.
+// life there. Of requests that only read, at one instant and with nothing done in between, one stands for all: the crash
+// is the same. The story must survive each of them. KATA_POINT replays one.
 func Sweep(t *testing.T, victim string, story func(w *World), opts ...Option) {
 	t.Helper()
 	spec := begin(t, caller())
@@ -234,7 +235,7 @@ func Sweep(t *testing.T, victim string, story func(w *World), opts ...Option) {
 		spec.report(o, quiet)
 		return
 	}
-	points := slices.DeleteFunc(quiet.points, func(lp lifePoint) bool { return lp.Process != victim })
+	points := distinct(slices.DeleteFunc(quiet.points, func(lp lifePoint) bool { return lp.Process != victim }))
 	if len(points) == 0 {
 		t.Fatalf("the story has no process %q that could crash", victim)
 	}

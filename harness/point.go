@@ -1,6 +1,11 @@
 package harness
 
-import "fmt"
+import (
+	"fmt"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
 
 // When says on which side of a request or a handler's call a process crashes.
 type When uint8
@@ -33,6 +38,40 @@ func (p Point) String() string {
 type lifePoint struct {
 	Process string
 	Point   Point
+	since   moment
+}
+
+// moment is all that a crash at a request which only reads depends on: when it was, and what had been done outside of
+// the processes by then.
+type moment struct {
+	at   time.Time
+	done int
+}
+
+// reads tells whether a request leaves everything as it was: whoever crashes before it or after it, the rest of the
+// world is the same.
+func (r Request) reads() bool {
+	switch r {
+	case Request(kmsg.ApiVersions), Metadata, FindCoordinator, ListOffsets, OffsetFetch, Fetch:
+		return true
+	}
+	return false
+}
+
+// distinct leaves out, of the points of one process, those that are no crash of their own: of the requests that only read,
+// at one instant with nothing done in between, one side of one is like all.
+func distinct(points []lifePoint) (kept []lifePoint) {
+	seen := map[moment]bool{}
+	for _, p := range points {
+		if p.Point.Request.reads() {
+			if seen[p.since] {
+				continue
+			}
+			seen[p.since] = true
+		}
+		kept = append(kept, p)
+	}
+	return kept
 }
 
 // CrashBefore makes the process crash in the moment before its next request of that kind leaves it.
@@ -76,7 +115,10 @@ func (p *Process) point(when When, r Request) bool {
 		return true
 	}
 	p.w.mu.Lock()
-	p.w.points = append(p.w.points, lifePoint{p.Name, at})
+	if !r.reads() {
+		p.w.done++
+	}
+	p.w.points = append(p.w.points, lifePoint{p.Name, at, moment{time.Now(), p.w.done}})
 	p.w.mu.Unlock()
 	return false
 }

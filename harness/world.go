@@ -46,6 +46,7 @@ type World struct {
 	places    [][2]string // where the program stood when the story ended red
 	schedule  *Schedule
 	points    []lifePoint
+	done      int         // points passed that were no mere reading
 	down      bool        // the whole cluster is out of reach
 	paced     atomic.Bool // fetches and produces take time
 

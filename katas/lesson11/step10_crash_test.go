@@ -335,12 +335,12 @@ func (v *provider) lastedAtMost(d time.Duration) harness.Claim {
 func TestStep15_AProviderThatIsDownIsLeftAlone(t *testing.T) {
 	harness.Run(t, func(w *harness.World) {
 		s := set(w, []string{Email, SMS}, func(c *Config) { c.BreakerAfter, c.BreakerFor, c.MaxAttempts = 3, 30*time.Second, 2 })
-		s.often()
 		s.user("ana", Email, SMS)
 		for range 6 {
 			s.sms.answersNext(fail)
 		}
 		a := s.start("a")
+		w.Sleep(20 * time.Second) // its fetches are of all that it owns by now
 		s.tell(numbered("ana", 5)...)
 		w.Within(time.Second, s.email.calledTimes(5))
 		w.Sleep(10 * time.Second)

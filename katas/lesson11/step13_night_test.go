@@ -33,7 +33,7 @@ func atNight(w *harness.World, channels ...string) *stage {
 	s := set(w, channels, func(c *Config) {
 		c.SessionTimeout, c.HeartbeatInterval, c.CommitInterval = 15*time.Minute, 5*time.Minute, 10*time.Second
 	})
-	s.opts = []kgo.Opt{kgo.FetchMaxWait(time.Minute), kgo.MetadataMaxAge(time.Hour)}
+	s.opts = []kgo.Opt{kgo.FetchMaxWait(4 * time.Minute), kgo.MetadataMaxAge(time.Hour), kgo.ConnIdleTimeout(15 * time.Minute)}
 	return s
 }
 

@@ -57,9 +57,14 @@ func (e entry) final() bool {
 type tables struct {
 	s      *Service
 	client *kgo.Client
+	base   context.Context
+	cut    func()
 	read   sync.WaitGroup
 
+	looking chan struct{} // one look at a time
+
 	mu      sync.Mutex
+	coming  *look                   // has not begun: it will see whatever is there now
 	users   map[string]*Preferences // nil value: something that is not preferences
 	log     map[string]entry
 	aged    []aged // the log's entries by age
@@ -85,8 +90,9 @@ func (s *Service) openTables(base context.Context) (*tables, error) {
 	if err != nil {
 		return nil, fmt.Errorf("client: %w", err)
 	}
+	base, cut := context.WithCancel(base)
 	t := &tables{
-		s: s, client: client, users: map[string]*Preferences{}, log: map[string]entry{}, status: map[string]heard{},
+		s: s, client: client, base: base, cut: cut, looking: make(chan struct{}, 1), users: map[string]*Preferences{}, log: map[string]entry{}, status: map[string]heard{},
 		next: map[partitionID]int64{}, changed: make(chan struct{}), broken: map[partitionID]error{},
 	}
 	t.read.Go(func() {
@@ -105,6 +111,7 @@ func (s *Service) openTables(base context.Context) (*tables, error) {
 }
 
 func (t *tables) close() {
+	t.cut()
 	t.client.Close()
 	t.read.Wait()
 }
@@ -198,23 +205,59 @@ func (t *tables) advance(r *kgo.Record) {
 	}
 }
 
+// look is one look at where the topics end, shared by all who asked before it began.
+type look struct {
+	done chan struct{}
+	ends kadm.ListedOffsets
+	err  error // the service ends
+}
+
 // catchUp waits until the tables hold everything that is in their topics now.
 func (t *tables) catchUp(ctx context.Context) error {
+	t.mu.Lock()
+	l := t.coming
+	if l == nil {
+		l = &look{done: make(chan struct{})}
+		t.coming = l
+		t.read.Go(func() { t.look(l) })
+	}
+	t.mu.Unlock()
+	select {
+	case <-l.done:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	if l.err != nil {
+		return l.err
+	}
+	return t.reach(ctx, l.ends)
+}
+
+// look asks until it is told.
+func (t *tables) look(l *look) {
+	defer close(l.done)
+	t.looking <- struct{}{}
+	defer func() { <-t.looking }()
+	t.mu.Lock()
+	t.coming = nil
+	t.mu.Unlock()
 	topics := []string{t.s.cfg.Topics.Preferences, t.s.cfg.Topics.Log, t.s.cfg.Topics.Status}
 	for {
-		ends, err := kadm.NewClient(t.client).ListCommittedOffsets(ctx, topics...)
+		var err error
+		l.ends, err = kadm.NewClient(t.client).ListCommittedOffsets(t.base, topics...)
 		if err == nil {
-			err = ends.Error()
+			err = l.ends.Error()
 		}
-		if err == nil && t.behind(ends) {
-			err = t.skipEmpty(ctx, topics)
+		if err == nil && t.behind(l.ends) {
+			err = t.skipEmpty(t.base, topics)
 		}
 		t.s.meter.Check("tables", ops.Readiness, err)
 		if err == nil {
-			return t.reach(ctx, ends)
+			return
 		}
-		if !pause(ctx, time.Second) {
-			return ctx.Err()
+		if !pause(t.base, time.Second) {
+			l.err = t.base.Err()
+			return
 		}
 	}
 }

@@ -28,7 +28,8 @@ const (
 // called outside the bubble. mine tells the learner's files.
 //
 // A story that moves on a machine which is busy with other things is not held to the clock: the limit then counts the
-// processor time that this process gets, and the clock only at six times the limit.
+// processor time that this process gets, and the clock only at six times the limit. While the whole process stands still
+// (Ctrl-Z, a virtual machine that is paused) no time passes.
 //
 // A program that grows beyond all bounds is not left to a callback, since the memory may not last for it: a supervised
 // process ends with the diagnosis, and the parent reports it for the tests that run.
@@ -50,10 +51,12 @@ func watch(limit time.Duration, mine func(string) bool, onStall func(stacks.Diag
 	defer tick.Stop()
 	look := begin.Add(min(probe, limit))
 	for {
+		slept, computed := time.Now(), processorTime()
 		select {
 		case <-done:
 			return
 		case <-tick.C:
+			begin = begin.Add(stood(time.Since(slept), processorTime()-computed))
 		}
 		if grown(mine, onStall) {
 			return
@@ -62,10 +65,12 @@ func watch(limit time.Duration, mine func(string) bool, onStall func(stacks.Diag
 			continue
 		}
 		a := stacks.Take()
+		slept, computed = time.Now(), processorTime()
 		select {
 		case <-done:
 			return
 		case <-time.After(gap):
+			begin = begin.Add(stood(time.Since(slept), processorTime()-computed))
 		}
 		b := stacks.Take()
 		if grown(mine, onStall) { // which slows everything down, the looking too
@@ -84,6 +89,15 @@ func watch(limit time.Duration, mine func(string) bool, onStall func(stacks.Diag
 			look = end
 		}
 	}
+}
+
+// stood is how long the whole process stood still in a wait for the next look, which is a short one: nearly all of it if
+// the look is late and nothing was computed meanwhile.
+func stood(waited, computed time.Duration) time.Duration {
+	if waited < probe || computed > waited/10 {
+		return 0
+	}
+	return waited
 }
 
 const (

@@ -41,6 +41,22 @@ func TestWatch_WaitsForAStoryThatMovesWithLittleProcessorTime(t *testing.T) {
 	}
 }
 
+func TestStood_IsALateLookWithNothingComputed(t *testing.T) {
+	for _, c := range []struct {
+		name                   string
+		waited, computed, want time.Duration
+	}{
+		{"a look in time", sample, 0, 0},
+		{"a look on a busy machine", probe - 1, 0, 0},
+		{"a stopped process", time.Minute, 10 * time.Millisecond, time.Minute},
+		{"a process that computes so much that nobody looks", 3 * time.Second, 2 * time.Second, 0},
+	} {
+		if got := stood(c.waited, c.computed); got != c.want {
+			t.Errorf("%s: %v, want %v", c.name, got, c.want)
+		}
+	}
+}
+
 func TestProcessorTime_GrowsWithWork(t *testing.T) {
 	before := processorTime()
 	for end := time.Now().Add(5 * time.Second); processorTime() == before; {
