@@ -384,6 +384,32 @@ func TestStep18_ARebalanceRepeatsNothing(t *testing.T) {
 	}, harness.Brokers(1)) // one leader: what is in hand is of all partitions, whichever of them b is given
 }
 
+// Whoever has lost its partitions commits nothing for them any more: the offsets are the new owner's, and would go back.
+func TestStep18_WhatWasLostIsNotCommittedLater(t *testing.T) {
+	harness.Run(t, func(w *harness.World) {
+		s := openShop(w, 2)
+		all := numberedEvents(0, 40)
+		s.raw.To(0, all[:10]...)
+		s.raw.To(1, all[10:20]...)
+		a := s.disturbed("a", harness.Fail(harness.OffsetCommit, kerr.CoordinatorNotAvailable).Times(1<<30))
+		w.Until(arrived(s.other, all[:20]))
+		w.Sleep(time.Second)
+		a.Isolate() // until it is expelled, with progress that it could not commit
+		b := s.start("b")
+		w.Until(s.group.Drained(s.raw))
+		s.raw.To(0, all[20:30]...)
+		s.raw.To(1, all[30:]...)
+		w.Until(s.group.Drained(s.raw))
+
+		a.ClearFaults()
+		a.Heal()
+
+		w.Within(2*time.Minute, s.group.Balanced([]*harness.Process{a.Process, b.Process}, s.raw))
+		w.Sleep(20 * time.Second)
+		w.Claim(s.safe(), s.group.CommittedAt(s.raw, 0, 20), s.group.CommittedAt(s.raw, 1, 20), arrived(s.other, all))
+	})
+}
+
 // A member that can write nothing gives its partitions up in time all the same, and commits nothing of what it could not write.
 func TestStep18_AMemberThatCannotWriteLetsGoInTime(t *testing.T) {
 	harness.Run(t, func(w *harness.World) {

@@ -44,26 +44,38 @@ func (m *Meter) OnCommit(_ *kgo.Client, req *kmsg.OffsetCommitRequest, resp *kms
 	if req == nil || resp == nil {
 		return
 	}
-	names, offsets := map[[16]byte]string{}, map[topicPartition]int64{}
+	offsets := map[topicPartition]int64{}
 	for _, t := range req.Topics {
-		names[t.TopicID] = t.Topic
 		for _, p := range t.Partitions {
 			offsets[topicPartition{t.Topic, p.Partition}] = p.Offset
 		}
 	}
 	var failed error
+	EachCommit(req, resp, func(topic string, partition int32, err error) {
+		if err != nil {
+			failed = errors.Join(failed, fmt.Errorf("commit of %s/%d: %w", topic, partition, err))
+		} else if at, ok := offsets[topicPartition{topic, partition}]; ok {
+			m.Committed(topic, partition, at)
+		}
+	})
+	m.CommitFailed(failed)
+}
+
+// EachCommit calls fn for each partition of an answer to a commit, with the broker's refusal or nil. A newer broker
+// answers with the ids of topics; the client puts the names in, but not once its membership is another one than that of
+// the request, as after an expulsion: who looks for a topic by its name misses just the refusals then.
+func EachCommit(req *kmsg.OffsetCommitRequest, resp *kmsg.OffsetCommitResponse, fn func(topic string, partition int32, err error)) {
+	names := map[[16]byte]string{}
+	for _, t := range req.Topics {
+		names[t.TopicID] = t.Topic
+	}
 	for _, t := range resp.Topics {
 		topic := t.Topic
-		if topic == "" { // newer brokers answer with the id alone
+		if topic == "" {
 			topic = names[t.TopicID]
 		}
 		for _, p := range t.Partitions {
-			if err := kerr.ErrorForCode(p.ErrorCode); err != nil {
-				failed = errors.Join(failed, fmt.Errorf("commit of %s/%d: %w", topic, p.Partition, err))
-			} else if at, ok := offsets[topicPartition{topic, p.Partition}]; ok {
-				m.Committed(topic, p.Partition, at)
-			}
+			fn(topic, p.Partition, kerr.ErrorForCode(p.ErrorCode))
 		}
 	}
-	m.CommitFailed(failed)
 }

@@ -457,27 +457,16 @@ func (s *session) due(owned []*partition) map[string]map[int32]kgo.EpochOffset {
 }
 
 // committed takes note of the answer to a commit, partition by partition: the request may succeed and a partition fail.
-func (s *session) committed(due map[string]map[int32]kgo.EpochOffset, req *kmsg.OffsetCommitRequest, resp *kmsg.OffsetCommitResponse) error {
-	names := map[[16]byte]string{}
-	for _, t := range req.Topics {
-		names[t.TopicID] = t.Topic
-	}
+func (s *session) committed(due map[string]map[int32]kgo.EpochOffset, req *kmsg.OffsetCommitRequest, resp *kmsg.OffsetCommitResponse) (failed error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var failed error
-	for _, t := range resp.Topics {
-		topic := t.Topic
-		if topic == "" { // newer brokers answer with the id alone
-			topic = names[t.TopicID]
+	meter.EachCommit(req, resp, func(topic string, partition int32, err error) {
+		if err != nil {
+			failed = errors.Join(failed, fmt.Errorf("commit of %s/%d: %w", topic, partition, err))
+		} else if p := s.owned[topicPartition{topic, partition}]; p != nil {
+			p.committed = due[topic][partition].Offset
 		}
-		for _, a := range t.Partitions {
-			if err := kerr.ErrorForCode(a.ErrorCode); err != nil {
-				failed = errors.Join(failed, fmt.Errorf("commit of %s/%d: %w", topic, a.Partition, err))
-			} else if p := s.owned[topicPartition{topic, a.Partition}]; p != nil {
-				p.committed = due[topic][a.Partition].Offset
-			}
-		}
-	}
+	})
 	return failed
 }
 

@@ -13,7 +13,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -402,14 +401,12 @@ func (p *Pipeline) commit(ctx context.Context) {
 			return
 		}
 		failedAll = false
-		for _, t := range resp.Topics {
-			for _, part := range t.Partitions {
-				if err := kerr.ErrorForCode(part.ErrorCode); err != nil {
-					failed[partition{t.Topic, part.Partition}] = true
-					slog.Warn("commit refused", "topic", t.Topic, "partition", part.Partition, "error", err)
-				}
+		meter.EachCommit(req, resp, func(topic string, number int32, err error) {
+			if err != nil {
+				failed[partition{topic, number}] = true
+				slog.Warn("commit refused", "topic", topic, "partition", number, "error", err)
 			}
-		}
+		})
 	})
 	if failedAll {
 		return

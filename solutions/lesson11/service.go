@@ -11,7 +11,6 @@ import (
 	"text/template"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -568,28 +567,26 @@ func (in *intake) commit(parts []*part) {
 	}
 	ctx, done := context.WithTimeout(in.base, 5*time.Second)
 	defer done()
-	in.client.CommitOffsetsSync(ctx, offsets, func(_ *kgo.Client, _ *kmsg.OffsetCommitRequest, resp *kmsg.OffsetCommitResponse, err error) {
+	in.client.CommitOffsetsSync(ctx, offsets, func(_ *kgo.Client, req *kmsg.OffsetCommitRequest, resp *kmsg.OffsetCommitResponse, err error) {
 		if err != nil {
 			in.meter.CommitFailed(err)
 			return
 		}
 		in.mu.Lock()
 		defer in.mu.Unlock()
-		for _, t := range resp.Topics {
-			for _, tp := range t.Partitions {
-				if err := kerr.ErrorForCode(tp.ErrorCode); err != nil {
-					in.meter.CommitFailed(err)
-					continue
-				}
-				at := offsets[t.Topic][tp.Partition].Offset
-				in.meter.Committed(t.Topic, tp.Partition, at)
-				for _, p := range parts {
-					if p.topic == t.Topic && p.number == tp.Partition {
-						p.committed = at
-					}
+		meter.EachCommit(req, resp, func(topic string, number int32, err error) {
+			if err != nil {
+				in.meter.CommitFailed(err)
+				return
+			}
+			at := offsets[topic][number].Offset
+			in.meter.Committed(topic, number, at)
+			for _, p := range parts {
+				if p.topic == topic && p.number == number {
+					p.committed = at
 				}
 			}
-		}
+		})
 	})
 }
 
