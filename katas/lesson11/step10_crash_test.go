@@ -104,6 +104,31 @@ func TestStep10_WhatKafkaDoesNotTakeIsNotCommitted(t *testing.T) {
 	})
 }
 
+// Whoever was expelled and comes back commits nothing for its old life: the next owner is further, and its offsets would go back.
+func TestStep10_WhoComesBackTakesNoCommitBack(t *testing.T) {
+	harness.Run(t, func(w *harness.World) {
+		s := set(w, []string{Email}, short)
+		s.user("ana", Email)
+		a := s.start("a")
+		a.Fault(harness.Fail(harness.OffsetCommit, kerr.CoordinatorNotAvailable).Times(1 << 30))
+		s.triggers.To(0, record("e1", news("e1", "ana")), record("e2", news("e2", "ana")))
+		w.Until(s.email.Once("e1 to ana", "e2 to ana"))
+		w.Sleep(2 * s.cfg.CommitInterval)
+		a.Isolate()
+		s.start("b")
+		w.Until(s.settled())
+		s.triggers.To(0, record("e3", news("e3", "ana")))
+		w.Until(harness.All(s.settled(), s.email.Once("e1 to ana", "e2 to ana", "e3 to ana")))
+
+		a.ClearFaults()
+		a.Heal()
+
+		w.Within(2*time.Minute, s.planner.Member(a.Process))
+		w.Sleep(20 * time.Second)
+		w.Claim(s.planner.CommittedAt(s.triggers, 0, 3), s.settled(), s.email.Once("e1 to ana", "e2 to ana", "e3 to ana"))
+	})
+}
+
 // A service that stops finishes the send under way, and leaves the rest to others.
 func TestStep10_AStopFinishesTheSendUnderWay(t *testing.T) {
 	harness.Run(t, func(w *harness.World) {

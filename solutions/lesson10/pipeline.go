@@ -79,6 +79,7 @@ type Pipeline struct {
 	mu        sync.Mutex
 	work      context.Context // ends when what is in hand has to be given up
 	client    *kgo.Client     // nil while Run does not consume
+	member    string          // under which owned is
 	paused    bool
 	owned     map[partition]*ownership
 	batch     []*item
@@ -380,7 +381,7 @@ func (p *Pipeline) commit(ctx context.Context) {
 	p.mu.Lock()
 	p.since = time.Now()
 	asked := maps.Clone(p.progress)
-	client := p.client
+	client, member := p.client, p.member
 	p.mu.Unlock()
 	if len(asked) == 0 || client == nil {
 		return
@@ -392,6 +393,14 @@ func (p *Pipeline) commit(ctx context.Context) {
 		}
 		offsets[tp.topic][tp.number] = o
 	}
+	// The client signs a commit with the membership that it has when it sends it. A member that was expelled and joined
+	// again would be believed, so the request is looked at last.
+	ctx = kgo.PreCommitFnContext(ctx, func(req *kmsg.OffsetCommitRequest) error {
+		if req.MemberID != member {
+			return fmt.Errorf("what member %q did is not %q's to commit", member, req.MemberID)
+		}
+		return nil
+	})
 	failed := map[partition]bool{}
 	failedAll := true
 	client.CommitOffsetsSync(ctx, offsets, func(c *kgo.Client, req *kmsg.OffsetCommitRequest, resp *kmsg.OffsetCommitResponse, err error) {
@@ -420,9 +429,10 @@ func (p *Pipeline) commit(ctx context.Context) {
 	}
 }
 
-func (p *Pipeline) assigned(_ context.Context, _ *kgo.Client, tps map[string][]int32) {
+func (p *Pipeline) assigned(_ context.Context, client *kgo.Client, tps map[string][]int32) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.member, _ = client.GroupMetadata()
 	each(tps, func(tp partition) {
 		o := &ownership{}
 		o.ctx, o.cancel = context.WithCancel(p.work)

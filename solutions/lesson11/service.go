@@ -206,6 +206,7 @@ type intake struct {
 
 	mu         sync.Mutex
 	owned      map[partitionID]*part
+	member     string // under which they are owned
 	helpers    sync.WaitGroup
 	committing chan struct{} // full while a commit is under way
 }
@@ -385,8 +386,11 @@ func (in *intake) offer(items []*item) {
 }
 
 // assigned begins ownerships. Their first item waits until the tables hold all that an earlier owner has written.
-func (in *intake) assigned(_ context.Context, _ *kgo.Client, added map[string][]int32) {
+func (in *intake) assigned(_ context.Context, client *kgo.Client, added map[string][]int32) {
 	in.meter.Assigned(added)
+	in.mu.Lock()
+	in.member, _ = client.GroupMetadata()
+	in.mu.Unlock()
 	for topic, numbers := range added {
 		for _, number := range numbers {
 			p := &part{partitionID: partitionID{topic, number}, in: in, next: -1, committed: -1, timers: map[*item]*time.Timer{}}
@@ -540,19 +544,21 @@ func (it *item) subject() *kgo.Record {
 
 func (in *intake) commitRegularly(ctx context.Context) {
 	for pause(ctx, in.cfg.CommitInterval) {
-		in.mu.Lock()
-		owned := slices.Collect(maps.Values(in.owned))
-		in.mu.Unlock()
-		in.commit(owned)
+		in.commit(nil)
 	}
 }
 
-// commit commits the finished front of these partitions, if it has advanced. What fails is committed the next time.
+// commit commits the finished front of these partitions, or of all that are owned, if it has advanced. What fails is
+// committed the next time, if they are owned by then.
 func (in *intake) commit(parts []*part) {
 	in.committing <- struct{}{}
 	defer func() { <-in.committing }()
 	offsets := map[string]map[int32]kgo.EpochOffset{}
 	in.mu.Lock()
+	if parts == nil {
+		parts = slices.Collect(maps.Values(in.owned))
+	}
+	member := in.member
 	for _, p := range parts {
 		if p.next > p.committed {
 			if offsets[p.topic] == nil {
@@ -567,6 +573,14 @@ func (in *intake) commit(parts []*part) {
 	}
 	ctx, done := context.WithTimeout(in.base, 5*time.Second)
 	defer done()
+	// The client signs a commit with the membership that it has when it sends it. A member that was expelled and joined
+	// again would be believed, so the request is looked at last.
+	ctx = kgo.PreCommitFnContext(ctx, func(req *kmsg.OffsetCommitRequest) error {
+		if req.MemberID != member {
+			return fmt.Errorf("what member %q did is not %q's to commit", member, req.MemberID)
+		}
+		return nil
+	})
 	in.client.CommitOffsetsSync(ctx, offsets, func(_ *kgo.Client, req *kmsg.OffsetCommitRequest, resp *kmsg.OffsetCommitResponse, err error) {
 		if err != nil {
 			in.meter.CommitFailed(err)
