@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/kafka-katas/kafka-katas/harness"
@@ -163,6 +164,31 @@ func TestStep12_WhatIsInHandIsFinishedAndCommitted(t *testing.T) {
 
 		w.Until(harness.All(shop.desk.Balanced([]*harness.Process{a.Process, b.Process}, shop.payments), shop.desk.Handled(shop.payments)))
 		w.Claim(shop.desk.HandledOnce(shop.payments), begunOnce, shop.desk.InOrder(shop.payments), shop.safe())
+	})
+}
+
+// Whoever was expelled and comes back commits nothing for its old life: the next owner is further, and its offsets would go back.
+func TestStep12_WhoComesBackTakesNoCommitBack(t *testing.T) {
+	harness.Run(t, func(w *harness.World) {
+		shop := open(w, 1)
+		short := func(c *Config) { c.SessionTimeout = 6 * time.Second }
+		shop.payments.Produce(payment("p-1"), payment("p-2"))
+		a := shop.start("a", shop.config(short), atOnce)
+		a.Fault(harness.Fail(harness.OffsetCommit, kerr.CoordinatorNotAvailable).Times(1 << 30))
+		w.Until(shop.desk.Handled(shop.payments))
+		w.Sleep(10 * time.Second)
+		a.Isolate()
+		shop.start("b", shop.config(short), atOnce)
+		w.Until(shop.drained())
+		shop.payments.Produce(payment("p-3"))
+		w.Until(shop.drained())
+
+		a.ClearFaults()
+		a.Heal()
+
+		w.Within(2*time.Minute, shop.desk.Member(a.Process))
+		w.Sleep(20 * time.Second)
+		w.Claim(shop.safe(), shop.drained())
 	})
 }
 

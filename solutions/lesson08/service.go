@@ -457,6 +457,9 @@ func (s *session) giveUp(tps map[string][]int32, ours bool) {
 	if ours {
 		s.commitFor(gone, min(10*time.Second, (s.cfg.RebalanceTimeout-s.cfg.DrainTimeout)/2))
 	}
+	for _, p := range gone {
+		p.given.Store(true)
+	}
 
 	names := map[string][]int32{}
 	s.mu.Lock()
