@@ -197,7 +197,6 @@ func TestStep11_BeingThrottledIsNoFailure(t *testing.T) {
 func TestStep11_AShorterRetryAfterTakesNothingBack(t *testing.T) {
 	harness.Run(t, func(w *harness.World) {
 		s := set(w, []string{Email}, func(c *Config) { c.Email.Concurrency = 2 })
-		s.often()
 		s.user("ana", Email)
 		s.email.answersNext(answer{err: &Throttled{After: 30 * time.Second}, after: 2 * time.Second}, answer{err: &Throttled{After: 5 * time.Second}, after: 4 * time.Second})
 		s.tell(news("e1", "ana"), news("e2", "ana"))
@@ -300,12 +299,12 @@ func TestStep12_WhatWaitsForAProviderIsBounded(t *testing.T) {
 	harness.Run(t, func(w *harness.World) {
 		s := set(w, []string{Email}, func(c *Config) { c.MaxQueued = 10 })
 		s.user("ana", Email)
-		s.email.answersNext(throttle(time.Minute))
+		s.email.answersNext(throttle(30 * time.Second))
 		s.tell(numbered("ana", 60)...)
 
 		a := s.start("a")
 
-		w.Sleep(30 * time.Second)
+		w.Sleep(20 * time.Second)
 		w.Claim(a.holdsAtMost(20))
 		w.Until(s.settled())
 		w.Claim(s.email.calledTimes(61))

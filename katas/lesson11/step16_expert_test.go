@@ -94,7 +94,7 @@ func TestStep17_SeveralInAWindowAreOneMessage(t *testing.T) {
 // A service that stops sends what it has collected, rather than leave it to somebody who may come in an hour.
 func TestStep17_ADigestIsFlushedOnShutdown(t *testing.T) {
 	harness.Run(t, func(w *harness.World) {
-		s := set(w, []string{Email}, func(c *Config) { c.DigestWindow = time.Minute })
+		s := set(w, []string{Email}, func(c *Config) { c.DigestWindow = 30 * time.Second })
 		s.user("ana", Email)
 		a := s.start("a")
 		for _, event := range []string{"e1", "e2"} {
@@ -107,7 +107,7 @@ func TestStep17_ADigestIsFlushedOnShutdown(t *testing.T) {
 
 		w.Claim(s.email.Once("e1 e2 to ana"))
 		s.start("b")
-		w.Sleep(70 * time.Second)
+		w.Sleep(40 * time.Second)
 		w.Claim(s.email.Once("e1 e2 to ana"), s.email.calledTimes(1))
 	})
 }
@@ -115,7 +115,7 @@ func TestStep17_ADigestIsFlushedOnShutdown(t *testing.T) {
 // A digest that moves to another member is not sent by both, and nothing in it is forgotten.
 func TestStep17_ADigestIsFlushedOnARebalance(t *testing.T) {
 	harness.Run(t, func(w *harness.World) {
-		s := set(w, []string{Email}, func(c *Config) { c.DigestWindow = time.Minute })
+		s := set(w, []string{Email}, func(c *Config) { c.DigestWindow = 40 * time.Second })
 		var want []string
 		s.start("a")
 		for i := range 6 {
@@ -129,10 +129,10 @@ func TestStep17_ADigestIsFlushedOnARebalance(t *testing.T) {
 		for _, name := range []string{"b", "c", "d"} { // four members, four partitions: each keeps one
 			s.start(name)
 		}
-		w.Sleep(30 * time.Second)
+		w.Sleep(20 * time.Second)
 		w.Claim(s.flushed("a"))
 
-		w.Sleep(70 * time.Second)
+		w.Sleep(30 * time.Second)
 		w.Claim(s.email.Once(want...), s.email.calledTimes(6))
 	})
 }
@@ -155,7 +155,7 @@ func (s *stage) flushed(from string) harness.Claim {
 // A digest is on record while it is collected, and goes out on time although its owner crashed.
 func TestStep17_ADigestSurvivesACrash(t *testing.T) {
 	harness.Run(t, func(w *harness.World) {
-		s := set(w, []string{Email}, func(c *Config) { c.DigestWindow = 2 * time.Minute })
+		s := set(w, []string{Email}, func(c *Config) { c.DigestWindow = 80 * time.Second })
 		s.user("ana", Email)
 		a := s.start("a")
 		w.Sleep(time.Second)
@@ -168,9 +168,9 @@ func TestStep17_ADigestSurvivesACrash(t *testing.T) {
 
 		a.Crash()
 		s.start("b")
-		w.SleepUntil(began + 3*time.Minute)
+		w.SleepUntil(began + 90*time.Second)
 
-		w.Claim(s.email.Once("e1 e2 to ana"), harness.Due("digests", 100*time.Millisecond, s.email.Of("e1 e2 to ana"), began+2*time.Minute))
+		w.Claim(s.email.Once("e1 e2 to ana"), harness.Due("digests", 100*time.Millisecond, s.email.Of("e1 e2 to ana"), began+80*time.Second))
 	})
 }
 
@@ -191,7 +191,7 @@ func TestStep17_ADigestThatMayBeSentDoesNotGrow(t *testing.T) {
 		w.Until(harness.Gone("a"))
 
 		s.start("b")
-		w.Sleep(2 * time.Minute)
+		w.Sleep(80 * time.Second)
 
 		w.Claim(s.email.keyed(), s.email.Once("e1 e2 to ana", "e3 to ana"))
 	})
@@ -232,7 +232,7 @@ func TestStep18_AnAnswerThatNeverComesIsNoRefusal(t *testing.T) {
 		s.push.answersNext(hang, hang)
 		s.tell(news("e2", "ben", fallback))
 
-		w.Sleep(time.Minute)
+		w.Sleep(40 * time.Second)
 		w.Claim(s.settled(), s.push.Once("e1 to ana"), s.sms.Once(), s.deadLetters("ben"))
 		cy := s.user("cy", SMS, Push)
 		s.push.answersNext(acceptThenTimeOut)
@@ -242,7 +242,7 @@ func TestStep18_AnAnswerThatNeverComesIsNoRefusal(t *testing.T) {
 		cy.Channels[Push] = Contact{Address: "cy's push", Enabled: &no}
 		s.prefers("cy", cy) // does not want what may be there already, and not by another channel either
 
-		w.Sleep(time.Minute)
+		w.Sleep(40 * time.Second)
 		w.Claim(s.settled(), s.push.Once("e1 to ana", "e3 to cy"), s.push.calledTimes(5), s.sms.Once())
 	})
 }
