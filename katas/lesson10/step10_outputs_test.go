@@ -42,6 +42,20 @@ func TestStep10_ARefusedOutputIsWrittenAgainBeforeItsFollowers(t *testing.T) {
 	})
 }
 
+// However many are taken up at once, they come out in order, also when one request in their midst has to be repeated.
+func TestStep10_ALargeBatchComesOutInOrder(t *testing.T) {
+	harness.Run(t, func(w *harness.World) {
+		s := openShop(w, 1)
+		all := eventsOf("c-1", 1300)
+		s.raw.Produce(all...)
+
+		s.disturbed("a", harness.Fail(harness.Produce, kerr.NotEnoughReplicas).AfterThe(2).Times(2))
+
+		w.Until(s.group.Drained(s.raw))
+		w.Claim(s.safeOf("c-1"), arrived(s.other, all))
+	})
+}
+
 // refusedAtMost claims that a cluster that refuses has not been asked more often than that.
 //
 //go:noinline

@@ -63,9 +63,9 @@ type loop struct {
 	records []*kgo.Record // that it is about
 }
 
-// piece is how many records are judged before their outputs are handed to the client, which writes them while the next
-// ones are judged.
-const piece = 2500
+// piece is how many records are judged before their outputs are handed to the client. That is done, and they are written,
+// while the next ones are judged.
+const piece = 500
 
 // process takes a batch through the stages. Lookups run side by side, and outputs go out in the order of the source. halt
 // says that the quality limit was exceeded; records behind the one that did it are left alone.
@@ -368,29 +368,39 @@ func (p *Pipeline) write(ctx context.Context, items []*item, questions map[strin
 		step = len(items) // all questions of a batch are asked before the first answer is waited for
 	}
 	written := 0
-	for written < len(items) && !acks.refused() {
-		next := items[written:min(written+step, len(items))]
+	var behind []*item         // a refusal: to be written when that has been
+	var handing sync.WaitGroup // a piece over to the client, while the next one is judged
+	for decided := 0; decided < len(items); {
+		next := items[decided:min(decided+step, len(items))]
 		n, halt := p.decide(next)
-		if next = next[:n]; halt {
-			items = items[:written+n]
+		next, decided = next[:n], decided+n
+		if halt {
+			items = items[:decided]
 		}
 		for _, it := range next {
 			if !it.decided && it.question == nil && p.service != nil {
 				it.question = p.ask(ctx, questions, it)
 			}
 		}
-		n = p.produce(ctx, next, acks)
-		if written += n; n < len(next) {
-			items = items[:written]
+		if handing.Wait(); acks.refused() {
+			behind = items[written:]
+			break
+		}
+		hand := func() { written += p.produce(ctx, next, acks) }
+		if decided < len(items) {
+			handing.Go(hand)
+		} else {
+			hand()
 		}
 	}
+	handing.Wait()
 	acks.add(acks.asked)
 	if !p.acknowledged(ctx, acks, items[:written]) {
 		p.loop.memory = newMemory() // the client still has the other
 		return nil, nil             // they may still arrive; nothing of this is committed
 	}
 	again, cause = p.sort(items[:written], acks.failed)
-	return append(append(again, items[written:]...), later...), cause
+	return append(append(again, behind...), later...), cause
 }
 
 // apart are the items that can be written together, and those that have to wait for them.
