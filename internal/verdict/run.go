@@ -21,7 +21,7 @@ import (
 const Tag = "synctests"
 
 // Quick is how the tool builds what it only runs: nothing inlined, nothing for a debugger, no vet.
-var Quick = []string{"-tags=" + Tag, "-gcflags=-l", "-ldflags=-s -w", "-vet=off"}
+var Quick = []string{"-tags=" + Tag, "-gcflags=-l -dwarf=false", "-ldflags=-s -w", "-vet=off"}
 
 // A Request says what to run.
 type Request struct {
