@@ -183,6 +183,9 @@ func (d *Desk) Reports() string { return filepath.Join(d.Book.Dir(), "reports") 
 // Run runs a lesson's specifications as the tool does it.
 func (d *Desk) Run(ctx context.Context, q verdict.Request) (*verdict.Verdict, error) {
 	q.Reports = d.Reports()
+	if next := Next(q.Lesson, d.Book.Progress()); next != nil {
+		q.Near = next.Number
+	}
 	return verdict.Run(ctx, q)
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"iter"
+	"math"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -24,6 +25,14 @@ type Lesson struct {
 	Steps   []Step // in order; from the README and the specifications
 	Root    string // of the module, absolute
 	Debrief string // the README's "After green", Markdown
+
+	tests []testFile
+}
+
+// A testFile is a file of specifications.
+type testFile struct {
+	name  string
+	first int // its first step
 }
 
 // A Step is one promise, judged by some specifications.
@@ -64,6 +73,23 @@ func (l *Lesson) Belts() []string {
 	for _, s := range l.Steps {
 		if s.Belt != "" && !slices.Contains(out, s.Belt) {
 			out = append(out, s.Belt)
+		}
+	}
+	return out
+}
+
+// Beyond are the names of the test files whose steps all come later than those of the file after the step's: who is at the
+// step needs none of them, also when it turns green.
+func (l *Lesson) Beyond(step int) (out []string) {
+	next := math.MaxInt
+	for _, f := range l.tests {
+		if f.first > step {
+			next = min(next, f.first)
+		}
+	}
+	for _, f := range l.tests {
+		if f.first > next {
+			out = append(out, f.name)
 		}
 	}
 	return out
@@ -184,14 +210,21 @@ func (l *Lesson) specs() error {
 		if err != nil {
 			return err
 		}
+		first := 0
 		for m := range specsIn(text) {
 			n, _ := strconv.Atoi(string(m[2]))
+			if first == 0 || n < first {
+				first = n
+			}
 			step := l.Step(n)
 			if step == nil {
 				l.Steps = append(l.Steps, Step{Number: n, Title: Promise(string(m[1]))})
 				step = &l.Steps[len(l.Steps)-1]
 			}
 			step.Specs = append(step.Specs, string(m[1]))
+		}
+		if first > 0 {
+			l.tests = append(l.tests, testFile{filepath.Base(file), first})
 		}
 	}
 	return nil

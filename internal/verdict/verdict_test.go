@@ -2,6 +2,7 @@ package verdict
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -112,5 +113,38 @@ func TestAGoCommandThatCannotRunIsAnError(t *testing.T) {
 	os.WriteFile(filepath.Join(l.Root, "go.mod"), []byte("nonsense"), 0o644)
 	if v, err := Run(t.Context(), Request{Lesson: l}); err == nil || !strings.Contains(err.Error(), "go.mod") {
 		t.Errorf("%+v, %v", v, err)
+	}
+}
+
+// What is far beyond the step where a learner is needs no compiling: not before all up to there is green, and not if what
+// is near does not compile without it.
+func TestWhatIsFarBeyondIsCompiledWhenItIsReached(t *testing.T) {
+	l := aLesson(t, "func TestStep01_One(t *testing.T) {}\n")
+	near, far := filepath.Join(l.Dir(), "step02_test.go"), filepath.Join(l.Dir(), "step03_test.go")
+	red, green := "package lesson07\n\nimport \"testing\"\n\nfunc TestStep02_Two(t *testing.T) { t.Error(\"\\nno\\n\") }\n", "package lesson07\n\nimport \"testing\"\n\nfunc TestStep02_Two(t *testing.T) {}\n"
+	broken, sound := "package lesson07\n\nfunc TestStep03_Three(t *testing.T) { it does not compile }\n", "package lesson07\n\nimport \"testing\"\n\nfunc help() {}\n\nfunc TestStep03_Three(t *testing.T) { t.Error(\"\\nno\\n\") }\n"
+	for _, c := range []struct {
+		about, near, far, colour string
+		at, step                 int
+		all                      bool
+	}{
+		{about: "the far one is not looked at", near: red, far: broken, at: 1, colour: Red, step: 2},
+		{about: "it is, where the learner is near it", near: red, far: broken, at: 2, colour: NotBuilt},
+		{about: "it is, when the near ones are green", near: green, far: sound, at: 1, colour: Red, step: 3},
+		{about: "it is, when a near one needs it", near: green + "\nvar _ = help\n", far: sound, at: 1, colour: Red, step: 3},
+		{about: "it is, when everything is wanted", near: red, far: broken, at: 1, all: true, colour: NotBuilt},
+		{about: "it is, when nobody knows where the learner is", near: red, far: broken, colour: NotBuilt},
+	} {
+		if err := errors.Join(os.WriteFile(near, []byte(c.near), 0o644), os.WriteFile(far, []byte(c.far), 0o644)); err != nil {
+			t.Fatal(err)
+		}
+		found, err := lesson.Find(l.Root, "07")
+		if err != nil {
+			t.Fatal(err)
+		}
+		v, err := Run(t.Context(), Request{Lesson: found, Near: c.at, All: c.all})
+		if err != nil || v.Colour != c.colour || v.Step != c.step || v.Took <= 0 {
+			t.Errorf("%s: %+v, %v", c.about, v, err)
+		}
 	}
 }

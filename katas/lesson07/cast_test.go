@@ -197,3 +197,15 @@ func (m *member) neverMoreThan(n int) harness.Claim {
 			"%s had %d records in work at once; Concurrency allows %d", m.Name, most, n), open...)
 	}
 }
+
+// failed claims that a member's handler has failed n times at least.
+//
+//go:noinline
+func failed(m *member, n int) harness.Claim {
+	return func(w *harness.World) error {
+		if got := len(w.Journal().Events(harness.Of(harness.Failed), harness.By(m.Name))); got < n {
+			return harness.Broke[harness.Stuck]("a failed record must come again", "the handler of %s has failed %d times; it should be %d by now", m.Name, got, n)
+		}
+		return nil
+	}
+}

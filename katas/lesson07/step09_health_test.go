@@ -267,18 +267,6 @@ func TestStep10_AnAlertFiresOnceAndResolvesWithHysteresis(t *testing.T) {
 	}, harness.Lasts(8*time.Minute))
 }
 
-// failed claims that a member's handler has failed n times at least.
-//
-//go:noinline
-func failed(m *member, n int) harness.Claim {
-	return func(w *harness.World) error {
-		if got := len(w.Journal().Events(harness.Of(harness.Failed), harness.By(m.Name))); got < n {
-			return harness.Broke[harness.Stuck]("a failed record must come again", "the handler of %s has failed %d times; it should be %d by now", m.Name, got, n)
-		}
-		return nil
-	}
-}
-
 // A few failures that pass are nothing to wake anybody for.
 func TestStep10_ABlipDoesNotFire(t *testing.T) {
 	harness.Run(t, func(w *harness.World) {

@@ -414,3 +414,20 @@ func (m *member) ready(want bool) harness.Claim {
 		})(w)
 	}
 }
+
+// handled claims how often records of a key were handled to their end.
+//
+//go:noinline
+func handled(w *harness.World, key string, want int) harness.Claim {
+	return func(*harness.World) error {
+		events := w.Journal().Events(harness.Of(harness.Handled), harness.Keyed(key))
+		switch {
+		case len(events) < want:
+			return harness.Broke[harness.Lost]("what was redriven is to be handled", "records of %s were handled %d times; it should be %d", key, len(events), want)
+		case len(events) > want:
+			return harness.Shown(harness.Broke[harness.Duplicated]("a payment that is redriven twice is charged twice", "records of %s were handled %d times; it should be %d",
+				key, len(events), want), events...)
+		}
+		return nil
+	}
+}

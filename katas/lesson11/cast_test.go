@@ -412,3 +412,25 @@ func (a *audience) asked() []page {
 	defer a.mu.Unlock()
 	return slices.Clone(a.pages)
 }
+
+// short are time-outs that make a story short.
+func short(c *Config) {
+	c.SessionTimeout, c.HeartbeatInterval, c.RebalanceTimeout, c.DrainTimeout = 6*time.Second, 2*time.Second, 10*time.Second, 3*time.Second
+	c.Email.Timeout, c.SMS.Timeout, c.Push.Timeout = 2*time.Second, 2*time.Second, 2*time.Second
+}
+
+// healthy claims what a service's health says.
+//
+//go:noinline
+func (m *member) healthy(live, ready bool) harness.Claim {
+	return harness.Reported(func() error {
+		h := m.Health()
+		if h.Live == live && h.Ready == ready {
+			return nil
+		}
+		if h.Cause() == "" {
+			return fmt.Errorf("%s says live=%t and ready=%t, and no check fails; it should be live=%t and ready=%t", m.Name, h.Live, h.Ready, live, ready)
+		}
+		return fmt.Errorf("%s says live=%t and ready=%t (%s); it should be live=%t and ready=%t", m.Name, h.Live, h.Ready, h.Cause(), live, ready)
+	})
+}

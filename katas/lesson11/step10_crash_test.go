@@ -393,22 +393,6 @@ func TestStep15_OnlyFailuresInARowMeanThatAProviderIsDown(t *testing.T) {
 	})
 }
 
-// healthy claims what a service's health says.
-//
-//go:noinline
-func (m *member) healthy(live, ready bool) harness.Claim {
-	return harness.Reported(func() error {
-		h := m.Health()
-		if h.Live == live && h.Ready == ready {
-			return nil
-		}
-		if h.Cause() == "" {
-			return fmt.Errorf("%s says live=%t and ready=%t, and no check fails; it should be live=%t and ready=%t", m.Name, h.Live, h.Ready, live, ready)
-		}
-		return fmt.Errorf("%s says live=%t and ready=%t (%s); it should be live=%t and ready=%t", m.Name, h.Live, h.Ready, h.Cause(), live, ready)
-	})
-}
-
 // Health names the channel that is down, so that whoever is woken knows whom to call. A restart would not help: what waits for
 // the provider is not wedged.
 func TestStep15_HealthNamesTheChannelThatIsDown(t *testing.T) {

@@ -8,12 +8,6 @@ import (
 	"github.com/kafka-katas/kafka-katas/harness"
 )
 
-// short are time-outs that make a story short.
-func short(c *Config) {
-	c.SessionTimeout, c.HeartbeatInterval, c.RebalanceTimeout, c.DrainTimeout = 6*time.Second, 2*time.Second, 10*time.Second, 3*time.Second
-	c.Email.Timeout, c.SMS.Timeout, c.Push.Timeout = 2*time.Second, 2*time.Second, 2*time.Second
-}
-
 // A crash at any point: before and after each request of the service and each call of a provider. Each user of
 // a list is told by one channel, once, whoever is in between.
 func TestStep22_ACrashAtAnyPointTellsEveryUserOnce(t *testing.T) {

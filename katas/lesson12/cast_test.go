@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"maps"
@@ -431,4 +432,42 @@ func dialled(answers [][]string, address string) (calls []string) {
 		return []string{err.Error()}
 	}
 	return calls
+}
+
+// accepted claims how many commands were handed to the broker.
+//
+//go:noinline
+func (s *stage) accepted(want int) harness.Claim {
+	return func(*harness.World) error {
+		switch n := len(s.commands.Records()); {
+		case n > want:
+			return harness.Broke[harness.Duplicated]("each record is somebody's order", "%d commands were handed to the broker; it should be %d", n, want)
+		case n < want:
+			return harness.Broke[harness.Lost]("who has heard 202 throws his copy away", "%d commands were handed to the broker; it should be %d", n, want)
+		}
+		return nil
+	}
+}
+
+// endpoint claims how an endpoint is said to stand. Of one that is disabled, what was counted before is not judged.
+//
+//go:noinline
+func (m *member) endpoint(want EndpointStatus) harness.Claim {
+	return harness.Reported(func() error {
+		all, err := m.Endpoints()
+		if err != nil {
+			return err
+		}
+		for _, e := range all {
+			if want.Disabled {
+				e.Open, e.Failures = want.Open, want.Failures
+			}
+			if e.Name == want.Name && e != want {
+				return fmt.Errorf("%s says %+v of its endpoint; it should be %+v", m.Name, e, want)
+			} else if e.Name == want.Name {
+				return nil
+			}
+		}
+		return fmt.Errorf("%s says nothing of the endpoint %s", m.Name, want.Name)
+	})
 }

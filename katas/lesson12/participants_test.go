@@ -202,3 +202,10 @@ func (s *stage) ended(once bool, want map[string]string) harness.Claim {
 		return nil
 	}
 }
+
+func (ps *participants) first(task string) time.Duration {
+	if times := ps.times(task)(); len(times) > 0 {
+		return times[0].At
+	}
+	return 0
+}

@@ -97,21 +97,6 @@ func sameCommand(a, b talk) harness.Claim {
 	}
 }
 
-// accepted claims how many commands were handed to the broker.
-//
-//go:noinline
-func (s *stage) accepted(want int) harness.Claim {
-	return func(*harness.World) error {
-		switch n := len(s.commands.Records()); {
-		case n > want:
-			return harness.Broke[harness.Duplicated]("each record is somebody's order", "%d commands were handed to the broker; it should be %d", n, want)
-		case n < want:
-			return harness.Broke[harness.Lost]("who has heard 202 throws his copy away", "%d commands were handed to the broker; it should be %d", n, want)
-		}
-		return nil
-	}
-}
-
 // A key that comes with another content is a mistake of the caller's, which he must hear of.
 func TestStep10_AKeyWithAnotherContentIsRefused(t *testing.T) {
 	harness.Run(t, func(w *harness.World) {

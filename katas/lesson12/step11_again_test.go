@@ -202,29 +202,6 @@ func delivered(p *httpfake.Partner, n int) harness.Claim {
 	}
 }
 
-// endpoint claims how an endpoint is said to stand. Of one that is disabled, what was counted before is not judged.
-//
-//go:noinline
-func (m *member) endpoint(want EndpointStatus) harness.Claim {
-	return harness.Reported(func() error {
-		all, err := m.Endpoints()
-		if err != nil {
-			return err
-		}
-		for _, e := range all {
-			if want.Disabled {
-				e.Open, e.Failures = want.Open, want.Failures
-			}
-			if e.Name == want.Name && e != want {
-				return fmt.Errorf("%s says %+v of its endpoint; it should be %+v", m.Name, e, want)
-			} else if e.Name == want.Name {
-				return nil
-			}
-		}
-		return fmt.Errorf("%s says nothing of the endpoint %s", m.Name, want.Name)
-	})
-}
-
 // One that does not come back is disabled until somebody enables it. Nothing is lost meanwhile, and a restart does not
 // forget it.
 func TestStep12_ADisabledPartnerIsToldWhenItIsEnabled(t *testing.T) {

@@ -68,13 +68,6 @@ func TestStep16_ACompensationThatKeepsFailingGetsStuckWithAnAlert(t *testing.T) 
 	})
 }
 
-func (ps *participants) first(task string) time.Duration {
-	if times := ps.times(task)(); len(times) > 0 {
-		return times[0].At
-	}
-	return 0
-}
-
 // Nobody knows how a step ended that is not answered in time. If it was done after all, it is undone as well, whenever
 // that comes out.
 func TestStep17_ALateSuccessIsUndoneToo(t *testing.T) {
