@@ -43,7 +43,7 @@ func rebuild(dir string) (program string, err error) {
 // buildFlags repeat how this binary was built, as far as it knows. The environment's GOFLAGS are inherited.
 func buildFlags() []string {
 	tags := "synctests"
-	ldflags := "-s -w"       // no debugger will see it: leave out what only a debugger reads, and link sooner
+	ldflags := "-s -w" // no debugger will see it: leave out what only a debugger reads, and link sooner
 	// Inlining nothing compiles a package of specs in half the time; leaving out what only a debugger reads, a sixth sooner.
 	gcflags := "-gcflags=-l -dwarf=false"
 	if direct() {
