@@ -337,6 +337,7 @@ func TestStep17_AStopFinishesWhatIsInHand(t *testing.T) {
 		s.raw.Produce(all...)
 		a := s.disturbed("a", harness.Delay(harness.Produce, 4*time.Second).Times(6))
 		w.Until(a.inHand())
+		w.Sleep(time.Second) // what is in hand is on its way by then
 
 		a.AskToStop()
 		a.AwaitStop()
