@@ -198,6 +198,7 @@ func (r *realRun) tellReally() error {
 		return err
 	}
 	r.report.Seconds = time.Since(began).Seconds()
+	r.report.SpecsAtOnce = r.report.Count(Same) + r.report.Count(Differs)
 	return r.ctx.Err()
 }
 

@@ -189,8 +189,12 @@ func (r *RealReport) goOn(old *RealReport) {
 		r.Limit = old.Limit
 	}
 	r.Side = max(r.Side, old.Side)
-	r.Seconds, r.MistakeSeconds = r.Seconds+old.Seconds, r.MistakeSeconds+old.MistakeSeconds
-	r.FakeSeconds = max(r.FakeSeconds, old.FakeSeconds) // each run tells virtually all that it was asked for, and once is what it costs
+	if old.SpecsAtOnce > r.SpecsAtOnce {
+		r.SpecsAtOnce, r.Seconds, r.FakeSeconds = old.SpecsAtOnce, old.Seconds, old.FakeSeconds
+	}
+	if old.MistakesAtOnce > r.MistakesAtOnce {
+		r.MistakesAtOnce, r.MistakeSeconds = old.MistakesAtOnce, old.MistakeSeconds
+	}
 }
 
 func limitOf(r *RealReport) time.Duration {

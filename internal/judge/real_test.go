@@ -77,9 +77,9 @@ func TestTheSolutionsAndMistakesOnAClusterAreATable(t *testing.T) {
 
 ## The same specifications on a real cluster
 
-6 specs on Kafka v4.3 (brokers: 3): 3 same, 1 differ, 2 skipped; Ns side by side, Ns in virtual time (ratio N).
+6 specs on Kafka v4.3 (brokers: 3): 3 same, 1 differ, 2 skipped; one run told 3 in Ns side by side, and all in Ns in virtual time (ratio N).
 
-4 mistakes on Kafka v4.3 (brokers: 3): 1 caught in the same word, 1 not, 2 skipped; Ns side by side (50% of those told).
+4 mistakes on Kafka v4.3 (brokers: 3): 1 caught in the same word, 1 not, 2 skipped; one run told 2 in Ns side by side; 50% of those told are caught.
 
 franz-go , kfake , goN Stories longer than 5mNs are left out; up to 16 side by side; from 3 runs.
 

@@ -91,6 +91,7 @@ func (r *realRun) tellWrong() error {
 		return err
 	}
 	r.report.MistakeSeconds = time.Since(began).Seconds()
+	r.report.MistakesAtOnce = r.report.CountWrong(Same) + r.report.CountWrong(Differs)
 	return r.ctx.Err()
 }
 
