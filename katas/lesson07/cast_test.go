@@ -209,15 +209,3 @@ func failed(m *member, n int) harness.Claim {
 		return nil
 	}
 }
-
-// begun claims that a member's handler was called.
-//
-//go:noinline
-func (m *member) begun() harness.Claim {
-	return func(w *harness.World) error {
-		if len(w.Journal().Events(harness.Of(harness.Began), harness.By(m.Name))) == 0 {
-			return harness.Broke[harness.Stuck]("what was produced must be handled", "the handler of %s was not called", m.Name)
-		}
-		return nil
-	}
-}

@@ -36,7 +36,7 @@ func TestStep08_TheSumHoldsAtEveryMoment(t *testing.T) {
 
 		a := start(w, "a", config(validation, orders), takes(100*time.Millisecond))
 
-		w.Until(a.begun()) // on a real cluster joining takes longer than the work
+		w.Until(beginsAt(validation, orders, 0, 0)) // on a real cluster joining takes longer than the work
 		var wrong error
 		for range 30 {
 			w.Sleep(70 * time.Millisecond)
