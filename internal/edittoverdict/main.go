@@ -84,18 +84,24 @@ type command struct {
 	verdict func() error // waits for it, where something runs already that is told of the edit
 }
 
-// testing is kata test.
-func testing(course, name string) (*command, error) {
+// desked is a course's learner, and the lesson.
+func desked(course, name string) (*desk.Desk, *lesson.Lesson, error) {
 	root, err := filepath.Abs(course)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	l, err := lesson.Find(root, name)
+	return desk.New(root), l, err
+}
+
+// tested is kata test.
+func tested(course, name string) (*command, error) {
+	d, l, err := desked(course, name)
 	if err != nil {
 		return nil, err
 	}
 	return &command{name: "the kata's first red, by kata test", dir: l.Dir(), verdict: func() error {
-		v, err := desk.New(root).Run(context.Background(), verdict.Request{Lesson: l})
+		v, err := d.Run(context.Background(), verdict.Request{Lesson: l})
 		if err == nil && v.Colour != verdict.Red {
 			err = fmt.Errorf("it is %s\n%s", v.Colour, v.Build)
 		}
@@ -105,16 +111,12 @@ func testing(course, name string) (*command, error) {
 
 // watching is a session of kata watch that goes on beside the commands, until end.
 func watching(course, name string) (c *command, end func(), err error) {
-	root, err := filepath.Abs(course)
-	if err != nil {
-		return nil, nil, err
-	}
-	l, err := lesson.Find(root, name)
+	d, l, err := desked(course, name)
 	if err != nil {
 		return nil, nil, err
 	}
 	ctx, stop := context.WithCancel(context.Background())
-	events, _ := (&watch.Session{Desk: desk.New(root), Lesson: l, By: "watch"}).Start(ctx)
+	events, _ := (&watch.Session{Desk: d, Lesson: l, By: "watch"}).Start(ctx)
 	c = &command{name: "the kata's first red, by kata watch", dir: l.Dir(), verdict: func() error {
 		for e := range events {
 			switch {
@@ -173,7 +175,7 @@ func measure(name string, runs int) error {
 			return err
 		}
 	}
-	tested, err := testing(other, name)
+	byTest, err := tested(other, name)
 	if err != nil {
 		return err
 	}
@@ -182,7 +184,7 @@ func measure(name string, runs int) error {
 		return err
 	}
 	defer end()
-	commands = append(commands, tested, watched)
+	commands = append(commands, byTest, watched)
 	for i := range runs + 1 {
 		for _, c := range commands {
 			took, cpu, err := c.run(i)

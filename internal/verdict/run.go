@@ -72,12 +72,11 @@ func runNear(ctx context.Context, q Request) (*Verdict, error) {
 	}
 	defer os.RemoveAll(dir)
 	empty, overlay := filepath.Join(dir, "empty.go"), filepath.Join(dir, "overlay.json")
-	var laid struct{ Replace map[string]string }
-	laid.Replace = map[string]string{}
+	replace := map[string]string{}
 	for _, name := range beyond {
-		laid.Replace[filepath.Join(q.Lesson.Dir(), name)] = empty
+		replace[filepath.Join(q.Lesson.Dir(), name)] = empty
 	}
-	text, err := json.Marshal(laid)
+	text, err := json.Marshal(map[string]any{"Replace": replace})
 	if err == nil {
 		err = errors.Join(os.WriteFile(empty, []byte("package "+q.Lesson.Name+"\n"), 0o600), os.WriteFile(overlay, text, 0o600))
 	}
