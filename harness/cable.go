@@ -1,12 +1,17 @@
 package harness
 
 import (
+	"context"
 	"errors"
 	"io"
 	"net"
 	"os"
 	"sync"
 	"time"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/kafka-katas/kafka-katas/harness/internal/wire"
 )
 
 // errCrashed is what a crashed process gets from everything it tries.
@@ -22,10 +27,12 @@ type cable struct {
 	closed chan struct{}
 	once   sync.Once
 
+	reading  sync.Mutex // held while somebody reads from Conn
 	mu       sync.Mutex
 	deadline time.Time
 	moved    chan struct{} // closed when deadline changes
 	cut      chan struct{} // closed when the network heals; nil while the wire is whole
+	drained  bool          // the process is off the wire, which stays up for the broker
 }
 
 func newCable(conn net.Conn, p *Process) *cable {
@@ -37,7 +44,51 @@ func (c *cable) isolate(healed chan struct{}) {
 	c.mu.Lock()
 	c.cut = healed
 	c.mu.Unlock()
-	c.Conn.Close() // ends the broker's side and wakes a Read, which then waits in silence
+	c.hangUp() // ends the broker's side and wakes a Read, which then waits in silence
+}
+
+// hangUp takes the process off the wire. Brokers notice at once, except when one has a member of a group wait for the
+// others: Kafka counts its session from the answer on, wherever that goes, but the fake from an answer that arrived. So
+// there the fake gets its answer off its hands; else the group would have the member for ever.
+func (c *cable) hangUp() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case c.drained:
+		return nil
+	case !c.rebalances():
+		return c.Conn.Close()
+	}
+	c.drained = true
+	c.Conn.SetReadDeadline(time.Unix(1, 0)) // wakes a Read
+	go c.drain()
+	return nil
+}
+
+// drain reads to the end of the story for a process that does not any more.
+func (c *cable) drain() {
+	defer c.Conn.Close()
+	defer context.AfterFunc(c.p.w.ctx, func() { c.Conn.Close() })()
+	c.reading.Lock()
+	c.Conn.SetReadDeadline(time.Time{})
+	c.reading.Unlock()
+	io.Copy(io.Discard, c.Conn)
+}
+
+// rebalances says whether the fake has yet to answer what a member asked for in a rebalance.
+func (c *cable) rebalances() (found bool) {
+	if !c.kafka || !c.p.w.backend.exact() {
+		return false
+	}
+	c.p.inFlight.Range(func(f, _ any) bool {
+		frame := f.(*wire.Frame)
+		switch frame.Request.(type) {
+		case *kmsg.JoinGroupRequest, *kmsg.SyncGroupRequest:
+			found = frame.Broker == c.to
+		}
+		return !found
+	})
+	return found
 }
 
 func (c *cable) silence() (healed, moved chan struct{}, deadline time.Time) {
@@ -46,8 +97,28 @@ func (c *cable) silence() (healed, moved chan struct{}, deadline time.Time) {
 	return c.cut, c.moved, c.deadline
 }
 
-func (c *cable) Read(b []byte) (int, error) {
+func (c *cable) isDrained() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.drained
+}
+
+// hear reads what the wire brings while the process is on it.
+func (c *cable) hear(b []byte) (int, error) {
+	c.reading.Lock()
+	defer c.reading.Unlock()
+	if c.isDrained() {
+		return 0, net.ErrClosed
+	}
 	n, err := c.Conn.Read(b)
+	if c.isDrained() {
+		return 0, net.ErrClosed
+	}
+	return n, err
+}
+
+func (c *cable) Read(b []byte) (int, error) {
+	n, err := c.hear(b)
 	if err == nil || n > 0 {
 		return n, err
 	}
@@ -83,6 +154,9 @@ func (c *cable) Write(b []byte) (int, error) {
 			return len(b), nil
 		}
 	}
+	if c.isDrained() {
+		return 0, net.ErrClosed
+	}
 	n, err := c.Conn.Write(b)
 	if err != nil {
 		if healed, _, _ := c.silence(); healed != nil {
@@ -102,12 +176,15 @@ func (c *cable) SetReadDeadline(t time.Time) error {
 	c.deadline = t
 	close(c.moved)
 	c.moved = make(chan struct{})
-	c.mu.Unlock()
+	defer c.mu.Unlock()
+	if c.drained {
+		return nil
+	}
 	return c.Conn.SetReadDeadline(t)
 }
 
 func (c *cable) Close() error {
 	c.once.Do(func() { close(c.closed) })
 	c.p.unplug(c)
-	return c.Conn.Close()
+	return c.hangUp()
 }

@@ -1,14 +1,12 @@
 package harness
 
 import (
-	"flag"
+	"math/bits"
+	"math/rand/v2"
 	"os"
 	"slices"
-	"strconv"
 	"testing"
 	"time"
-
-	"pgregory.net/rapid"
 )
 
 // Plan says what an exploration may do to a story. Zero fields take the defaults.
@@ -79,13 +77,12 @@ func Explore(t *testing.T, plan Plan, story func(w *World, s *Schedule), opts ..
 const fixedSeed = 20260922
 
 type exploration struct {
-	spec    *spec
-	plan    Plan
-	o       options
-	story   func(*World, *Schedule)
-	red     outcome // the smallest so far
-	tried   int
-	stalled bool
+	spec  *spec
+	plan  Plan
+	o     options
+	story func(*World, *Schedule)
+	red   outcome // the smallest so far
+	tried int
 }
 
 // try tells the story under one schedule.
@@ -96,57 +93,65 @@ func (x *exploration) try(moves []Move) outcome {
 	return out
 }
 
-// search lets rapid draw schedules, and makes the first that is red as small as it can.
+// search draws schedules, and makes the first that is red as small as it can.
 func (x *exploration) search() outcome {
 	x.spec.t.Helper()
 	budget, _ := time.ParseDuration(os.Getenv("KATA_EXPLORE"))
 	began := time.Now()
 	for seed := uint64(fixedSeed); ; seed = uint64(time.Now().UnixNano()) {
-		x.check(seed)
+		x.check(rand.New(rand.NewPCG(seed, 0)))
 		if x.red.err != nil || time.Since(began) >= budget {
 			break
 		}
 	}
 	x.spec.t.Logf("%d schedules explored", x.tried)
-	if x.red.err != nil && !x.red.stalled {
+	if x.red.err != nil && !x.red.stalled { // a stalled story costs seconds of real time: one is enough
 		x.minimise(time.Now().Add(minimiseFor))
 	}
 	return x.red
 }
 
-func (x *exploration) check(seed uint64) {
-	for name, value := range map[string]string{
-		"rapid.seed": strconv.FormatUint(seed, 10), "rapid.checks": strconv.Itoa(x.plan.Schedules),
-		"rapid.nofailfile": "true", "rapid.shrinktime": "0s", // minimise does that
-	} {
-		if err := flag.Set(name, value); err != nil {
-			x.spec.t.Fatalf("rapid has no flag %s any more: %v", name, err)
-		}
-	}
-	draw := rapid.SliceOfN(x.move(), 1, x.plan.AtMost)
-	defer func() {
-		if r := recover(); r != nil && r != any(silentEnd{}) {
-			panic(r)
-		}
-	}()
-	rapid.Check(silent{}, func(rt *rapid.T) {
-		moves := draw.Draw(rt, "schedule")
-		if x.stalled { // a stalled story costs seconds of real time: one is enough
+func (x *exploration) check(r *rand.Rand) {
+	for range x.plan.Schedules {
+		if out := x.try(x.plan.draw(r)); out.err != nil {
+			x.red = out
 			return
 		}
-		out := x.try(sorted(moves))
-		if out.err != nil {
-			x.red, x.stalled = out, out.stalled
-			rt.Fatalf("%v", out.err)
+	}
+}
+
+// A library for properties would draw the moves as well, but would take a tenth of a second of the learner's one to link;
+// and its shrinker gives up when a smaller case fails in other words, as here it may: the order of goroutines is not fixed.
+
+// draw makes a schedule. Trouble comes of moves that are close together, and of those while the story begins; so no more
+// than a third are anywhere.
+func (p Plan) draw(r *rand.Rand) []Move {
+	const grain = 100 * time.Millisecond
+	steps := int(p.Within / grain)
+	moves := make([]Move, 1+r.IntN(p.AtMost))
+	for i := range moves {
+		at := r.IntN(steps + 1)
+		switch r.IntN(3) {
+		case 0: // soon: each power of two is as likely as the next
+			at = r.IntN(1 << r.IntN(bits.Len(uint(steps))+1))
+		case 1:
+			if i > 0 {
+				at = int(moves[r.IntN(i)].At/grain) + r.IntN(10)
+			}
 		}
-	})
+		moves[i] = Move{
+			At:   time.Duration(min(at, steps)) * grain,
+			Kind: p.Moves[r.IntN(len(p.Moves))],
+			Who:  1 + r.IntN(p.Members),
+		}
+	}
+	return sorted(moves)
 }
 
 // minimiseFor bounds in real time how long a red schedule is made smaller.
 const minimiseFor = 3 * time.Second
 
-// minimise leaves out moves, and then makes the others earlier, as long as the story stays red. rapid's own shrinker
-// gives up when a smaller case fails in other words; the order of goroutines is not fixed, so that happens.
+// minimise leaves out moves, and then makes the others earlier, as long as the story stays red.
 func (x *exploration) minimise(deadline time.Time) {
 	smaller := func(moves []Move) bool {
 		if time.Now().After(deadline) {
@@ -175,39 +180,6 @@ func (x *exploration) minimise(deadline time.Time) {
 		}
 	}
 }
-
-func (x *exploration) move() *rapid.Generator[Move] {
-	return rapid.Custom(func(rt *rapid.T) Move {
-		steps := int(x.plan.Within / (100 * time.Millisecond))
-		return Move{
-			At:   time.Duration(rapid.IntRange(0, steps).Draw(rt, "at")) * 100 * time.Millisecond,
-			Kind: rapid.SampledFrom(x.plan.Moves).Draw(rt, "kind"),
-			Who:  rapid.IntRange(1, x.plan.Members).Draw(rt, "who"),
-		}
-	})
-}
-
-// silent takes what rapid would print: the failure is told in delivery words instead.
-type silent struct{}
-
-type silentEnd struct{}
-
-func (silent) Helper()               {}
-func (silent) Name() string          { return "exploration" }
-func (silent) Logf(string, ...any)   {}
-func (silent) Log(...any)            {}
-func (silent) Skipf(string, ...any)  { panic(silentEnd{}) }
-func (silent) Skip(...any)           { panic(silentEnd{}) }
-func (silent) SkipNow()              { panic(silentEnd{}) }
-func (silent) Errorf(string, ...any) {}
-func (silent) Error(...any)          {}
-func (silent) Fatalf(string, ...any) { panic(silentEnd{}) }
-func (silent) Fatal(...any)          { panic(silentEnd{}) }
-func (silent) FailNow()              { panic(silentEnd{}) }
-func (silent) Fail()                 {}
-func (silent) Failed() bool          { return false }
-
-var _ rapid.TB = silent{}
 
 // Sweep tells a story once to learn every point at which the process named victim can crash — before and after each of
 // its requests and each call of its handler — and then once for every such point, with a crash of the victim's first

@@ -166,7 +166,7 @@ func rewind() told {
 			Seen: []int{newer, stale},
 		}}),
 		hints: failureHints{
-			Again: "go test ./katas/lesson07/... -run TestStep17 -rapid.seed=4711",
+			Again: "KATA_SCHEDULE='isolate p1@4s' go test ./katas/lesson07/... -run TestStep17",
 			Notes: [][2]string{{"schedule", "isolate p1 after its 4th record was begun, heal it after 60s"}},
 		},
 	}

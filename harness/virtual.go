@@ -169,10 +169,9 @@ func (v *virtual) mend(req kmsg.Request, resp kmsg.Response) bool {
 	return changed
 }
 
-// outlive does what kfake of 2026-09-18 forgets: it starts a member's session when it answers the JoinGroup, but not if
-// the connection is gone by then, so that the member keeps its partitions for ever. Kafka starts the session whether
-// the answer arrives or not. If the member was the leader, the others wait for its SyncGroup; when their session is over
-// kfake expels them too, although Kafka keeps alive who waits, so the leader has to go before that.
+// outlive removes a member that vanished while it was joining when its session is over, also if it leads the group: then
+// the others wait for its SyncGroup, and kfake of 2026-09-18 expels them at that time too, although Kafka keeps alive who
+// waits. So a leader has to go before that. (Where the session begins without it, cable.hangUp has told the fake.)
 func (v *virtual) outlive(ctx context.Context, g ghost) {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()

@@ -2,9 +2,11 @@ package lesson08
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"strconv"
 	"sync"
 	"testing"
@@ -318,31 +320,57 @@ func (s *shop) holds(tp harness.TopicPartition, offset int64) bool {
 	return false
 }
 
-// keyOrder claims that the records of each key were handled to their end in the order in which they came in.
+// keyOrder claims that the records of each key were begun in the order in which they came in. Nobody goes back, except to
+// what is a duplicate of something that was over, and as the next owner: that begins with what was not committed.
 //
 //go:noinline
 func (s *shop) keyOrder() harness.Claim {
+	type (
+		reader struct{ process, key string }
+		place  struct {
+			topic     string
+			partition int32
+			offset    int64
+		}
+	)
 	return func(w *harness.World) error {
-		begun := map[string]int{} // how many different values of a key have been begun
-		want := map[string][]string{}
+		want := map[string][]string{} // by key
+		index := map[string]int{}     // of a value in that
 		for _, r := range s.payments.Records() {
+			index[string(r.Value)] = len(want[string(r.Key)])
 			want[string(r.Key)] = append(want[string(r.Key)], string(r.Value))
 		}
-		values := map[string]string{}
+		values := map[place]string{}
 		for _, t := range s.topics() {
 			for _, r := range t.Records() {
-				values[fmt.Sprint(r.Topic, r.Partition, r.Offset)] = string(r.Value)
+				values[place{r.Topic, r.Partition, r.Offset}] = string(r.Value)
 			}
 		}
-		for _, e := range w.Journal().Events(harness.Of(harness.Began)) {
-			value, n := values[fmt.Sprint(e.Topic, e.Partition, e.Offset)], begun[e.Key]
-			switch {
-			case n > 0 && want[e.Key][n-1] == value: // again
-			case n < len(want[e.Key]) && want[e.Key][n] == value:
-				begun[e.Key]++
-			default:
-				return harness.Shown(harness.Broke[harness.Reordered]("a refund that overtakes its payment is refused; the order of a key is what the key is for",
-					"%s began %q of key %s at %v, out of its order %q", e.Process, value, e.Key, e.At, want[e.Key]), last(w, 6, harness.Keyed(e.Key))...)
+		begun := map[string]int{} // how many different values of a key have been begun
+		over := map[string]bool{} // the values that nobody has to try again
+		reads := map[reader]int{} // what each owner has begun last
+		committed := map[harness.TopicPartition]int64{}
+		for _, e := range w.Journal().Events() {
+			value := values[place{e.Topic, e.Partition, e.Offset}]
+			by, i := reader{e.Process, e.Key}, index[value]
+			switch e.Kind {
+			case harness.Committed:
+				committed[e.TopicPartition()] = e.Offset
+			case harness.Revoked, harness.Left, harness.Stopped, harness.Crashed, harness.Expired:
+				maps.DeleteFunc(reads, func(r reader, _ int) bool { return r.process == e.Process })
+			case harness.Handled:
+				over[value] = true
+			case harness.Failed:
+				over[value] = over[value] || errors.Is(e.Err, ErrDeclined)
+			case harness.Began:
+				at, owner := reads[by]
+				next := !owner && e.Offset >= committed[e.TopicPartition()]
+				goesOn := owner && (i == at || i == at+1)
+				if i > begun[e.Key] || i < begun[e.Key]-1 && !goesOn && !next && !over[value] {
+					return harness.Shown(harness.Broke[harness.Reordered]("a refund that overtakes its payment is refused; the order of a key is what the key is for",
+						"%s began %q of key %s at %v, out of its order %q", e.Process, value, e.Key, e.At, want[e.Key]), last(w, 6, harness.Keyed(e.Key))...)
+				}
+				begun[e.Key], reads[by] = max(begun[e.Key], i+1), i
 			}
 		}
 		return nil

@@ -17,6 +17,7 @@ import (
 	"strconv"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -45,6 +46,11 @@ type shop struct {
 	log     []call
 	members []*member
 	opts    []kgo.Opt
+}
+
+// unreachable is what the net package says: of an error that it does not know kgo makes an endless loop.
+func unreachable(why syscall.Errno) error {
+	return &net.OpError{Op: "dial", Net: "tcp", Err: os.NewSyscallError("connect", why)}
 }
 
 // call is one handler call.
@@ -186,10 +192,10 @@ func (m *member) dial(ctx context.Context, n, a string) (net.Conn, error) {
 		case <-ctx.Done():
 		case <-time.After(10 * time.Second):
 		}
-		return nil, errors.New("i/o timeout")
+		return nil, unreachable(syscall.ETIMEDOUT)
 	}
 	if cut {
-		return nil, errors.New("no route to host")
+		return nil, unreachable(syscall.EHOSTUNREACH)
 	}
 	c, err := m.s.vn.DialContext(ctx, n, a)
 	if err == nil {
@@ -211,8 +217,13 @@ func (h *hole) Write(b []byte) (int, error) {
 	if h.m.dark.Load() {
 		return len(b), nil
 	}
+	time.Sleep(latency)
 	return h.Conn.Write(b)
 }
+
+// latency lets time pass: while a metadata request hangs, kgo 1.22.2 repeats a fetch from a partition's former leader
+// without a pause, and that would be for ever.
+const latency = time.Millisecond
 
 func (h *hole) Read(b []byte) (int, error) {
 	for {
@@ -806,6 +817,31 @@ func TestAMemberInTheDarkStopsByItself(t *testing.T) {
 }
 
 // Whatever happens to members and brokers: nothing lost or skipped, nothing in work twice at once, no commit goes back.
+// The lease of a member that waits to join lasts as long as the coordinator's broker hears of it.
+func TestWhoWaitsToJoinIsHeardOf(t *testing.T) {
+	story(t, 1, 1, func(s *shop) {
+		var asked atomic.Int32
+		a := s.join("a", nil, nil)
+		after(5 * time.Second)
+		a.isolate() // the coordinator waits for it until its session is over
+		b := s.join("b", nil, nil)
+		after(5 * time.Second)
+		s.cluster.ControlKey(int16(kmsg.Metadata), func(kmsg.Request) (kmsg.Response, error, bool) {
+			s.cluster.KeepControl()
+			asked.Add(1)
+			return nil, nil, false
+		})
+		after(9 * time.Second)
+		require.EqualValues(t, 3, asked.Load())
+		require.Zero(t, b.Stats().Assigned)
+		after(time.Minute)
+		require.Equal(t, 1, b.Stats().Assigned)
+		a.heal()
+		a.stop()
+		b.stop()
+	})
+}
+
 func TestChaos(t *testing.T) {
 	for seed := range chaosSeeds() {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {

@@ -509,7 +509,9 @@ type link struct {
 	mu          sync.Mutex
 	brokers     map[string]error // by address; nil: the last that was heard of it was good
 	coordinator string           // the address where the group's requests went last
-	answered    time.Time        // when the coordinator last heard of us for sure; zero: it has not yet
+	node        int32            // the broker at that address
+	reached     time.Time        // when it last heard of us for sure, in the group's matters or in others
+	answered    time.Time        // when it last did as the coordinator; zero: it has not yet
 	waiting     bool             // a request to join waits at the coordinator, which counts us as alive meanwhile
 	member      bool
 	group       error
@@ -546,7 +548,7 @@ func (l *link) OnBrokerWrite(broker kgo.BrokerMetadata, key int16, _ int, _, _ t
 	case kmsg.JoinGroup, kmsg.SyncGroup:
 		l.mu.Lock()
 		defer l.mu.Unlock()
-		l.coordinator = address(broker)
+		l.coordinates(broker)
 		l.waiting = err == nil
 	}
 }
@@ -557,19 +559,28 @@ func (l *link) OnBrokerE2E(broker kgo.BrokerMetadata, key int16, e2e kgo.BrokerE
 	defer l.mu.Unlock()
 	err := e2e.Err()
 	l.heard(broker, err)
+	asked := time.Now().Add(-e2e.DurationE2E())
+	if err == nil && address(broker) == l.coordinator {
+		l.reached = asked
+	}
 	switch kmsg.Key(key) {
 	case kmsg.JoinGroup, kmsg.SyncGroup:
-		l.coordinator = address(broker)
+		l.coordinates(broker)
 		l.waiting = false
 		if err == nil {
 			l.answered = time.Now() // its clock starts anew as it answers
 		}
 	case kmsg.Heartbeat, kmsg.ConsumerGroupHeartbeat:
-		l.coordinator = address(broker)
+		l.coordinates(broker)
 		if err == nil {
-			l.answered = time.Now().Add(-e2e.DurationE2E()) // its clock started anew no earlier than we asked
+			l.answered = asked // its clock started anew no earlier than that
 		}
 	}
+}
+
+// coordinates notes where the group's requests go.
+func (l *link) coordinates(broker kgo.BrokerMetadata) {
+	l.coordinator, l.node = address(broker), broker.NodeID
 }
 
 // heard notes how the latest exchange with a broker ended. Requests that the client itself gave up say nothing.
@@ -664,23 +675,29 @@ func (c Config) membership() (session, heartbeat time.Duration) {
 	return max(c.SessionTimeout, 3*heartbeat), heartbeat
 }
 
-// lease is how long the coordinator counts us as a member for sure, without hearing of us again.
-func (l *link) lease(now time.Time, cfg Config) time.Duration {
+// lease is how long the coordinator counts us as a member for sure, without hearing of us again. While it has us wait for
+// the others it does; but from its answer on our session runs, whether that arrives or not. So then we are safe for as
+// long as the network would have brought the answer: since the coordinator's broker last heard of us at all.
+func (l *link) lease(now time.Time, cfg Config) (left time.Duration, waiting bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	session, heartbeat := cfg.membership()
-	if l.answered.IsZero() || l.waiting {
-		return heartbeat // soon enough, whenever the answer comes
+	if l.answered.IsZero() {
+		return heartbeat, false // soon enough, whenever the answer comes
+	}
+	since := l.answered
+	if l.waiting && l.reached.After(since) {
+		since = l.reached
 	}
 	// One heartbeat early, so that handlers are gone when the next owner begins.
-	return session - heartbeat - now.Sub(l.answered)
+	return session - heartbeat - now.Sub(since), l.waiting
 }
 
 // watchLease ends a session that the coordinator may have given up. Cut off from the cluster, nobody tells a member that
 // it was expelled: it has to stop by its own clock before others begin.
 func (s *session) watchLease() {
 	for {
-		left := s.link.lease(time.Now(), s.cfg)
+		left, waiting := s.link.lease(time.Now(), s.cfg)
 		if left <= 0 {
 			if len(s.all()) > 0 {
 				s.end(fmt.Errorf("%w: the coordinator has not answered for nearly the session timeout", errExpelled))
@@ -693,8 +710,24 @@ func (s *session) watchLease() {
 			}
 			left = s.cfg.HeartbeatInterval
 		}
-		if !pause(s.owner, left) {
+		ctx, cancel := context.WithTimeout(s.owner, min(left, s.cfg.HeartbeatInterval))
+		if waiting { // nothing heartbeats meanwhile
+			s.link.ping(ctx, s.client)
+		}
+		<-ctx.Done()
+		cancel()
+		if s.owner.Err() != nil {
 			return
 		}
 	}
+}
+
+// ping has the coordinator's broker hear of us. How it ends, the link's hooks hear.
+func (l *link) ping(ctx context.Context, client *kgo.Client) {
+	l.mu.Lock()
+	node := l.node
+	l.mu.Unlock()
+	req := kmsg.NewPtrMetadataRequest()
+	req.Topics = []kmsg.MetadataRequestTopic{} // of none
+	client.Broker(int(node)).Request(ctx, req)
 }
