@@ -32,7 +32,6 @@ const floorTest = `package floor
 import (
 	"testing"
 
-	_ "github.com/google/go-cmp/cmp"
 	_ "github.com/twmb/franz-go/pkg/kadm"
 	_ "github.com/twmb/franz-go/pkg/kfake"
 	_ "github.com/twmb/franz-go/pkg/kgo"
@@ -49,7 +48,6 @@ const emptyStory = `package story
 import (
 	"testing"
 
-	_ "github.com/google/go-cmp/cmp"
 	_ "github.com/twmb/franz-go/pkg/kadm"
 	_ "github.com/twmb/franz-go/pkg/kgo"
 

@@ -12,6 +12,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/kafka-katas/kafka-katas/internal/gcenv"
 )
 
 // event is one line of go test -json.
@@ -164,7 +166,7 @@ func goTest(ctx context.Context, root string, env []string, args ...string) (*te
 
 func (r *testRun) goTest(ctx context.Context, root string, env []string, args ...string) (*testRun, error) {
 	cmd := exec.CommandContext(ctx, "go", append([]string{"test", "-json"}, args...)...)
-	cmd.Dir, cmd.Env = root, append(environment(), env...)
+	cmd.Dir, cmd.Env = root, gcenv.Toolchain(append(environment(), env...))
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	out, err := cmd.StdoutPipe()

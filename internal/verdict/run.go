@@ -15,6 +15,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/kafka-katas/kafka-katas/internal/gcenv"
 	"github.com/kafka-katas/kafka-katas/internal/lesson"
 )
 
@@ -142,7 +143,7 @@ func environment(q Request) []string {
 	if q.All {
 		env = append(env, "KATA_ALL=1")
 	}
-	return append(env, q.Env...)
+	return gcenv.Toolchain(append(env, q.Env...))
 }
 
 // read takes in the lines of go test -json, and returns those that are none.

@@ -9,6 +9,8 @@ import (
 	"runtime/debug"
 	"strings"
 	"testing"
+
+	"github.com/kafka-katas/kafka-katas/internal/gcenv"
 )
 
 // errSaid is an error that has been printed.
@@ -29,6 +31,7 @@ func rebuild(dir string) (program string, err error) {
 	}
 	program = filepath.Join(dir, filepath.Base(os.Args[0]))
 	cmd := exec.Command(goCommand, append(append([]string{"test", "-c", "-o", program}, buildFlags()...), pkg)...)
+	cmd.Env = gcenv.Toolchain(os.Environ())
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "%sharness: the package cannot be built with the tag synctests, which its tests need\n", out)

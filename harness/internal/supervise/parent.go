@@ -11,6 +11,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/kafka-katas/kafka-katas/internal/gcenv"
 )
 
 // parent looks after one child after the other.
@@ -129,7 +131,7 @@ func (p *parent) child(signals <-chan os.Signal) (ending, error) {
 	}
 	cmd := exec.Command(p.program, arguments(p.skip, left)...)
 	cmd.Args[0] = os.Args[0]
-	cmd.Env = append(os.Environ(), statusEnv+"="+p.status, "GODEBUG="+ancestors(os.Getenv("GODEBUG")))
+	cmd.Env = append(gcenv.Tests(os.Environ()), statusEnv+"="+p.status, "GODEBUG="+ancestors(os.Getenv("GODEBUG")))
 	cmd.Stdout = p.out
 	cmd.Stderr = p.out
 	if p.errs != p.out {

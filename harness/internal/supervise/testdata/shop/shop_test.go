@@ -100,3 +100,7 @@ func TestZLast(t *testing.T) {
 		fmt.Println("before:", strings.Join(failed, " "))
 	}
 }
+
+func TestCollector(t *testing.T) {
+	t.Logf("GOGC=%q GOMEMLIMIT=%q", os.Getenv("GOGC"), os.Getenv("GOMEMLIMIT"))
+}
