@@ -58,7 +58,7 @@ type Change struct {
 // WSL), it looks by itself, and says so.
 func (f Files) Watch(ctx context.Context) <-chan Change {
 	out := make(chan Change, 1)
-	f.Quiet, f.Every, f.Check = or(f.Quiet, 10*time.Millisecond), or(f.Every, 300*time.Millisecond), or(f.Check, 2*time.Second)
+	f.Quiet, f.Every, f.Check = or(f.Quiet, 5*time.Millisecond), or(f.Every, 300*time.Millisecond), or(f.Check, 2*time.Second)
 	// From here on nothing is missed: what is saved after this call is a change.
 	var told *notifier
 	why := ""
