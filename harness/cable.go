@@ -33,6 +33,7 @@ type cable struct {
 	moved    chan struct{} // closed when deadline changes
 	cut      chan struct{} // closed when the network heals; nil while the wire is whole
 	drained  bool          // the process is off the wire, which stays up for the broker
+	id       uint64        // of its frames; 0 before there are any
 }
 
 func newCable(conn net.Conn, p *Process) *cable {
@@ -56,7 +57,7 @@ func (c *cable) hangUp() error {
 	switch {
 	case c.drained:
 		return nil
-	case !c.rebalances():
+	case !c.rebalances(c.id):
 		return c.Conn.Close()
 	}
 	c.drained = true
@@ -75,8 +76,8 @@ func (c *cable) drain() {
 	io.Copy(io.Discard, c.Conn)
 }
 
-// rebalances says whether the fake has yet to answer what a member asked for in a rebalance.
-func (c *cable) rebalances() (found bool) {
+// rebalances says whether the fake has yet to answer what a member asked for in a rebalance on that connection.
+func (c *cable) rebalances(id uint64) (found bool) {
 	if !c.kafka || !c.p.w.backend.exact() {
 		return false
 	}
@@ -84,11 +85,24 @@ func (c *cable) rebalances() (found bool) {
 		frame := f.(*wire.Frame)
 		switch frame.Request.(type) {
 		case *kmsg.JoinGroupRequest, *kmsg.SyncGroupRequest:
-			found = frame.Broker == c.to
+			found = frame.Conn == id
 		}
 		return !found
 	})
 	return found
+}
+
+// forget drops what waits for replies that cannot come any more.
+func (c *cable) forget() {
+	c.mu.Lock()
+	id := c.id
+	c.mu.Unlock()
+	c.p.inFlight.Range(func(f, _ any) bool {
+		if f.(*wire.Frame).Conn == id {
+			c.p.inFlight.Delete(f)
+		}
+		return true
+	})
 }
 
 func (c *cable) silence() (healed, moved chan struct{}, deadline time.Time) {
@@ -105,14 +119,17 @@ func (c *cable) isDrained() bool {
 
 // hear reads what the wire brings while the process is on it.
 func (c *cable) hear(b []byte) (int, error) {
-	c.reading.Lock()
+	if !c.kafka {
+		return c.Conn.Read(b)
+	}
+	c.reading.Lock() // uncontended: the tap reads, and nobody else
 	defer c.reading.Unlock()
 	if c.isDrained() {
-		return 0, net.ErrClosed
+		return 0, io.ErrClosedPipe
 	}
 	n, err := c.Conn.Read(b)
 	if c.isDrained() {
-		return 0, net.ErrClosed
+		return 0, io.ErrClosedPipe
 	}
 	return n, err
 }
@@ -154,10 +171,10 @@ func (c *cable) Write(b []byte) (int, error) {
 			return len(b), nil
 		}
 	}
-	if c.isDrained() {
-		return 0, net.ErrClosed
+	n, err := 0, io.ErrClosedPipe
+	if !c.isDrained() {
+		n, err = c.Conn.Write(b)
 	}
-	n, err := c.Conn.Write(b)
 	if err != nil {
 		if healed, _, _ := c.silence(); healed != nil {
 			return len(b), nil
@@ -186,5 +203,6 @@ func (c *cable) SetReadDeadline(t time.Time) error {
 func (c *cable) Close() error {
 	c.once.Do(func() { close(c.closed) })
 	c.p.unplug(c)
+	defer c.forget()
 	return c.hangUp()
 }

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
@@ -19,8 +20,9 @@ func TestWhoGoesWhileItWaitsToJoinIsExpelled(t *testing.T) {
 		"it is isolated, and dies": func(p *Process) { p.Isolate(); p.w.Sleep(100 * time.Millisecond); p.Crash() },
 		"it comes back too late":   func(p *Process) { p.Isolate(); p.w.Sleep(2 * time.Minute); p.Heal(); p.Crash() },
 		"it gives up":              func(p *Process) { p.w.Sleep(time.Second) }, // as impatient does by itself
+		"Kafka is down":            func(p *Process) { p.w.Kafka().Down(); p.w.Sleep(time.Second); p.w.Kafka().Up() },
 	} {
-		t.Run(how, func(t *testing.T) {
+		tell := func(t *testing.T, opts ...Option) {
 			Run(t, func(w *World) {
 				orders, bank := w.Topic("orders", 4), w.Group("bank")
 				a := w.Start("a", idle(bank, orders))
@@ -34,7 +36,12 @@ func TestWhoGoesWhileItWaitsToJoinIsExpelled(t *testing.T) {
 
 				w.Within(3*time.Minute, soleMember(bank, "a"))
 				w.Within(10*time.Second, bank.Owns(a, 4, orders))
-			})
+			}, opts...)
+		}
+		t.Run(how, func(t *testing.T) { tell(t) })
+		t.Run(how+" over TLS", func(t *testing.T) {
+			server, client := certified(t)
+			tell(t, Cluster(kfake.TLS(server)), TLS(client))
 		})
 	}
 }

@@ -123,8 +123,8 @@ func (x *exploration) check(r *rand.Rand) {
 // A library for properties would draw the moves as well, but would take a tenth of a second of the learner's one to link;
 // and its shrinker gives up when a smaller case fails in other words, as here it may: the order of goroutines is not fixed.
 
-// draw makes a schedule. Trouble comes of moves that are close together, and of those while the story begins; so no more
-// than a third are anywhere.
+// draw makes a schedule. Trouble comes of moves that are close together, and of those while the story begins; so a third
+// are soon, and a third close to one before.
 func (p Plan) draw(r *rand.Rand) []Move {
 	const grain = 100 * time.Millisecond
 	steps := int(p.Within / grain)

@@ -77,6 +77,6 @@ func (p *Process) unplugKafka(port string) {
 	}
 	p.mu.Unlock()
 	for _, c := range cables {
-		c.Conn.Close()
+		c.hangUp()
 	}
 }

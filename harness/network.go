@@ -19,20 +19,43 @@ func (p *Process) DialKafka(ctx context.Context, network, address string) (net.C
 	if err != nil {
 		return nil, err
 	}
-	if c, err = p.w.secure(ctx, c, address); err != nil {
+	secured, err := p.w.secure(ctx, c, address)
+	if err != nil {
 		return nil, err
 	}
-	return wire.Tap(c, address, (*observer)(p)), nil
+	if secured != net.Conn(c) {
+		secured = &securedCable{secured, c}
+	}
+	tap := wire.Tap(secured, address, (*observer)(p))
+	c.mu.Lock()
+	c.id = wire.ID(tap)
+	c.mu.Unlock()
+	return tap, nil
+}
+
+// securedCable is a cable with TLS on it, which must not say its goodbye on a wire that stays up for the broker.
+type securedCable struct {
+	net.Conn
+	c *cable
+}
+
+func (s *securedCable) Close() error {
+	s.c.Close()
+	return s.Conn.Close()
 }
 
 // Dial is the process's dialer for everything else on the story's network: give it to http.Transport's DialContext.
 // It knows the addresses that processes Listen on.
 func (p *Process) Dial(ctx context.Context, network, address string) (net.Conn, error) {
-	return p.plug(ctx, network, address, false, p.w.hosts().dial)
+	c, err := p.plug(ctx, network, address, false, p.w.hosts().dial)
+	if err != nil {
+		return nil, err
+	}
+	return c, nil
 }
 
 // plug connects the process to its network.
-func (p *Process) plug(ctx context.Context, network, address string, kafka bool, dial func(context.Context, string, string) (net.Conn, error)) (net.Conn, error) {
+func (p *Process) plug(ctx context.Context, network, address string, kafka bool, dial func(context.Context, string, string) (net.Conn, error)) (*cable, error) {
 	if kafka && p.w.backend.exact() && p.w.Now() == p.begun {
 		time.Sleep(time.Nanosecond) // what the story says right after Start holds from the process's first word on, also on a busy machine
 	}

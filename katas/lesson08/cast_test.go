@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"maps"
 	"strconv"
 	"sync"
 	"testing"
@@ -320,19 +319,16 @@ func (s *shop) holds(tp harness.TopicPartition, offset int64) bool {
 	return false
 }
 
-// keyOrder claims that the records of each key were begun in the order in which they came in. Nobody goes back, except to
-// what is a duplicate of something that was over, and as the next owner: that begins with what was not committed.
+// keyOrder claims that a record of a key was begun only when the one before it was over, and that nobody went back except
+// to a duplicate of what was over.
 //
 //go:noinline
 func (s *shop) keyOrder() harness.Claim {
-	type (
-		reader struct{ process, key string }
-		place  struct {
-			topic     string
-			partition int32
-			offset    int64
-		}
-	)
+	type place struct {
+		topic     string
+		partition int32
+		offset    int64
+	}
 	return func(w *harness.World) error {
 		want := map[string][]string{} // by key
 		index := map[string]int{}     // of a value in that
@@ -346,31 +342,27 @@ func (s *shop) keyOrder() harness.Claim {
 				values[place{r.Topic, r.Partition, r.Offset}] = string(r.Value)
 			}
 		}
-		begun := map[string]int{} // how many different values of a key have been begun
 		over := map[string]bool{} // the values that nobody has to try again
-		reads := map[reader]int{} // what each owner has begun last
-		committed := map[harness.TopicPartition]int64{}
-		for _, e := range w.Journal().Events() {
+		for _, r := range s.dead.Records() {
+			over[string(r.Value)] = true
+		}
+		begun := map[string]int{} // how many different values of a key have been begun
+		for _, e := range w.Journal().Events(harness.Of(harness.Began, harness.Handled, harness.Failed)) {
 			value := values[place{e.Topic, e.Partition, e.Offset}]
-			by, i := reader{e.Process, e.Key}, index[value]
 			switch e.Kind {
-			case harness.Committed:
-				committed[e.TopicPartition()] = e.Offset
-			case harness.Revoked, harness.Left, harness.Stopped, harness.Crashed, harness.Expired:
-				maps.DeleteFunc(reads, func(r reader, _ int) bool { return r.process == e.Process })
 			case harness.Handled:
 				over[value] = true
 			case harness.Failed:
 				over[value] = over[value] || errors.Is(e.Err, ErrDeclined)
 			case harness.Began:
-				at, owner := reads[by]
-				next := !owner && e.Offset >= committed[e.TopicPartition()]
-				goesOn := owner && (i == at || i == at+1)
-				if i > begun[e.Key] || i < begun[e.Key]-1 && !goesOn && !next && !over[value] {
+				i, n := index[value], begun[e.Key]
+				ahead := i > n || i == n && n > 0 && !over[want[e.Key][n-1]]
+				back := i < n-1 && !over[value]
+				if ahead || back {
 					return harness.Shown(harness.Broke[harness.Reordered]("a refund that overtakes its payment is refused; the order of a key is what the key is for",
 						"%s began %q of key %s at %v, out of its order %q", e.Process, value, e.Key, e.At, want[e.Key]), last(w, 6, harness.Keyed(e.Key))...)
 				}
-				begun[e.Key], reads[by] = max(begun[e.Key], i+1), i
+				begun[e.Key] = max(n, i+1)
 			}
 		}
 		return nil

@@ -817,7 +817,7 @@ func TestAMemberInTheDarkStopsByItself(t *testing.T) {
 }
 
 // Whatever happens to members and brokers: nothing lost or skipped, nothing in work twice at once, no commit goes back.
-// The lease of a member that waits to join lasts as long as the coordinator's broker hears of it.
+// The lease of a member that waits to join lasts as long as the coordinator says that it waits.
 func TestWhoWaitsToJoinIsHeardOf(t *testing.T) {
 	story(t, 1, 1, func(s *shop) {
 		var asked atomic.Int32
@@ -826,7 +826,7 @@ func TestWhoWaitsToJoinIsHeardOf(t *testing.T) {
 		a.isolate() // the coordinator waits for it until its session is over
 		b := s.join("b", nil, nil)
 		after(5 * time.Second)
-		s.cluster.ControlKey(int16(kmsg.Metadata), func(kmsg.Request) (kmsg.Response, error, bool) {
+		s.cluster.ControlKey(int16(kmsg.Heartbeat), func(kmsg.Request) (kmsg.Response, error, bool) {
 			s.cluster.KeepControl()
 			asked.Add(1)
 			return nil, nil, false

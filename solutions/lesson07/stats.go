@@ -509,10 +509,9 @@ type link struct {
 	mu          sync.Mutex
 	brokers     map[string]error // by address; nil: the last that was heard of it was good
 	coordinator string           // the address where the group's requests went last
-	node        int32            // the broker at that address
-	reached     time.Time        // when it last heard of us for sure, in the group's matters or in others
-	answered    time.Time        // when it last did as the coordinator; zero: it has not yet
+	answered    time.Time        // when the coordinator last heard of us for sure; zero: it has not yet
 	waiting     bool             // a request to join waits at the coordinator, which counts us as alive meanwhile
+	waited      time.Time        // when the coordinator last said that it has us wait
 	member      bool
 	group       error
 	commits     error
@@ -548,7 +547,7 @@ func (l *link) OnBrokerWrite(broker kgo.BrokerMetadata, key int16, _ int, _, _ t
 	case kmsg.JoinGroup, kmsg.SyncGroup:
 		l.mu.Lock()
 		defer l.mu.Unlock()
-		l.coordinates(broker)
+		l.coordinator = address(broker)
 		l.waiting = err == nil
 	}
 }
@@ -559,33 +558,25 @@ func (l *link) OnBrokerE2E(broker kgo.BrokerMetadata, key int16, e2e kgo.BrokerE
 	defer l.mu.Unlock()
 	err := e2e.Err()
 	l.heard(broker, err)
-	asked := time.Now().Add(-e2e.DurationE2E())
-	if err == nil && address(broker) == l.coordinator {
-		l.reached = asked
-	}
 	switch kmsg.Key(key) {
 	case kmsg.JoinGroup, kmsg.SyncGroup:
-		l.coordinates(broker)
+		l.coordinator = address(broker)
 		l.waiting = false
 		if err == nil {
 			l.answered = time.Now() // its clock starts anew as it answers
 		}
 	case kmsg.Heartbeat, kmsg.ConsumerGroupHeartbeat:
-		l.coordinates(broker)
-		if err == nil {
-			l.answered = asked // its clock started anew no earlier than that
+		l.coordinator = address(broker)
+		asked := time.Now().Add(-e2e.DurationE2E()) // its clock started anew no earlier than that
+		if err == nil && !l.waiting && asked.After(l.answered) {
+			l.answered = asked
 		}
 	}
 }
 
-// coordinates notes where the group's requests go.
-func (l *link) coordinates(broker kgo.BrokerMetadata) {
-	l.coordinator, l.node = address(broker), broker.NodeID
-}
-
-// heard notes how the latest exchange with a broker ended. Requests that the client itself gave up say nothing.
+// heard notes how the latest exchange with a broker ended. Requests that we gave up ourselves say nothing.
 func (l *link) heard(broker kgo.BrokerMetadata, err error) {
-	if !errors.Is(err, context.Canceled) {
+	if !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) {
 		l.brokers[address(broker)] = err
 	}
 }
@@ -676,8 +667,8 @@ func (c Config) membership() (session, heartbeat time.Duration) {
 }
 
 // lease is how long the coordinator counts us as a member for sure, without hearing of us again. While it has us wait for
-// the others it does; but from its answer on our session runs, whether that arrives or not. So then we are safe for as
-// long as the network would have brought the answer: since the coordinator's broker last heard of us at all.
+// the others it does; but from its answer on our session runs, whether that arrives or not. So then we are safe from when
+// it last said that it has us wait.
 func (l *link) lease(now time.Time, cfg Config) (left time.Duration, waiting bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -686,8 +677,8 @@ func (l *link) lease(now time.Time, cfg Config) (left time.Duration, waiting boo
 		return heartbeat, false // soon enough, whenever the answer comes
 	}
 	since := l.answered
-	if l.waiting && l.reached.After(since) {
-		since = l.reached
+	if l.waiting && l.waited.After(since) {
+		since = l.waited
 	}
 	// One heartbeat early, so that handlers are gone when the next owner begins.
 	return session - heartbeat - now.Sub(since), l.waiting
@@ -711,8 +702,8 @@ func (s *session) watchLease() {
 			left = s.cfg.HeartbeatInterval
 		}
 		ctx, cancel := context.WithTimeout(s.owner, min(left, s.cfg.HeartbeatInterval))
-		if waiting { // nothing heartbeats meanwhile
-			s.link.ping(ctx, s.client)
+		if waiting { // the client does not heartbeat meanwhile
+			s.askWhetherWeWait(ctx)
 		}
 		<-ctx.Done()
 		cancel()
@@ -722,12 +713,22 @@ func (s *session) watchLease() {
 	}
 }
 
-// ping has the coordinator's broker hear of us. How it ends, the link's hooks hear.
-func (l *link) ping(ctx context.Context, client *kgo.Client) {
-	l.mu.Lock()
-	node := l.node
-	l.mu.Unlock()
-	req := kmsg.NewPtrMetadataRequest()
-	req.Topics = []kmsg.MetadataRequestTopic{} // of none
-	client.Broker(int(node)).Request(ctx, req)
+// askWhetherWeWait heartbeats in the client's place. Kafka answers with a rebalance in progress while others have yet to
+// join, and without an error while their leader has yet to assign; if our answer has left, with an error about our
+// generation, and if we are out, about our member id.
+func (s *session) askWhetherWeWait(ctx context.Context) {
+	req := kmsg.NewPtrHeartbeatRequest()
+	req.Group = s.cfg.Group
+	req.MemberID, req.Generation = s.client.GroupMetadata()
+	if s.cfg.InstanceID != "" {
+		req.InstanceID = &s.cfg.InstanceID
+	}
+	asked := time.Now()
+	resp, err := req.RequestWith(ctx, s.client)
+	if err != nil || resp.ErrorCode != 0 && resp.ErrorCode != kerr.RebalanceInProgress.Code {
+		return
+	}
+	s.link.mu.Lock()
+	defer s.link.mu.Unlock()
+	s.link.waited = asked
 }

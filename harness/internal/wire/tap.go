@@ -95,6 +95,9 @@ func Tap(conn net.Conn, broker string, h Handler) net.Conn {
 	}
 }
 
+// ID is what the frames of a connection that Tap returned have as Conn.
+func ID(tapped net.Conn) uint64 { return tapped.(*tap).id }
+
 var conns atomic.Uint64
 
 // tap is a connection with a handler. Its two halves are in send.go and receive.go.
