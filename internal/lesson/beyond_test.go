@@ -38,7 +38,7 @@ func TestNoSpecificationNeedsWhatIsFarBeyondIt(t *testing.T) {
 				}
 				for _, needed := range needs(f) {
 					if where := declared[needed]; where != "" {
-						t.Errorf("%s: %s needs %s of %s, which is not compiled for a learner at step %d: move it to cast_test.go", l.Name, name, needed, where, s.Number)
+						t.Errorf("%s: %s needs %s of %s, which is not compiled for a learner at step %d: move it to cast_test.go, or to a file named for the step that needs it first", l.Name, name, needed, where, s.Number)
 					}
 				}
 			}
