@@ -57,7 +57,7 @@ func (c *cable) hangUp() error {
 	switch {
 	case c.drained:
 		return nil
-	case !c.rebalances(c.id):
+	case !c.rebalances():
 		return c.Conn.Close()
 	}
 	c.drained = true
@@ -76,8 +76,8 @@ func (c *cable) drain() {
 	io.Copy(io.Discard, c.Conn)
 }
 
-// rebalances says whether the fake has yet to answer what a member asked for in a rebalance on that connection.
-func (c *cable) rebalances(id uint64) (found bool) {
+// rebalances says whether the fake has yet to answer what a member asked for in a rebalance on this connection. It needs mu.
+func (c *cable) rebalances() (found bool) {
 	if !c.kafka || !c.p.w.backend.exact() {
 		return false
 	}
@@ -85,7 +85,7 @@ func (c *cable) rebalances(id uint64) (found bool) {
 		frame := f.(*wire.Frame)
 		switch frame.Request.(type) {
 		case *kmsg.JoinGroupRequest, *kmsg.SyncGroupRequest:
-			found = frame.Conn == id
+			found = frame.Conn == c.id
 		}
 		return !found
 	})

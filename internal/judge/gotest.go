@@ -153,7 +153,7 @@ func (r *testRun) runs() int {
 
 // environment is what every run gets: first red first is for learners, and the judge judges on the in-memory Kafka.
 func environment() []string {
-	env := slices.DeleteFunc(os.Environ(), func(v string) bool {
+	env := slices.DeleteFunc(gcenv.Tests(os.Environ()), func(v string) bool {
 		return strings.HasPrefix(v, "KAFKA_BROKERS=") || strings.HasPrefix(v, "KATA_")
 	})
 	return append(env, "KATA_ALL=1")

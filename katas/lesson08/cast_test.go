@@ -337,21 +337,20 @@ func (s *shop) keyOrder() harness.Claim {
 			want[string(r.Key)] = append(want[string(r.Key)], string(r.Value))
 		}
 		values := map[place]string{}
-		for _, t := range s.topics() {
+		for _, t := range append(s.topics(), s.dead) {
 			for _, r := range t.Records() {
 				values[place{r.Topic, r.Partition, r.Offset}] = string(r.Value)
 			}
 		}
 		over := map[string]bool{} // the values that nobody has to try again
-		for _, r := range s.dead.Records() {
-			over[string(r.Value)] = true
-		}
 		begun := map[string]int{} // how many different values of a key have been begun
-		for _, e := range w.Journal().Events(harness.Of(harness.Began, harness.Handled, harness.Failed)) {
+		for _, e := range w.Journal().Events(harness.Of(harness.Began, harness.Handled, harness.Failed, harness.Produced)) {
 			value := values[place{e.Topic, e.Partition, e.Offset}]
 			switch e.Kind {
 			case harness.Handled:
 				over[value] = true
+			case harness.Produced:
+				over[value] = over[value] || e.Topic == s.dead.Name
 			case harness.Failed:
 				over[value] = over[value] || errors.Is(e.Err, ErrDeclined)
 			case harness.Began:

@@ -816,7 +816,6 @@ func TestAMemberInTheDarkStopsByItself(t *testing.T) {
 	}
 }
 
-// Whatever happens to members and brokers: nothing lost or skipped, nothing in work twice at once, no commit goes back.
 // The lease of a member that waits to join lasts as long as the coordinator says that it waits.
 func TestWhoWaitsToJoinIsHeardOf(t *testing.T) {
 	story(t, 1, 1, func(s *shop) {
@@ -842,6 +841,7 @@ func TestWhoWaitsToJoinIsHeardOf(t *testing.T) {
 	})
 }
 
+// Whatever happens to members and brokers: nothing lost or skipped, nothing in work twice at once, no commit goes back.
 func TestChaos(t *testing.T) {
 	for seed := range chaosSeeds() {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
