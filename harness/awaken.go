@@ -13,7 +13,7 @@ import (
 // its broker. In real time that is next to never; in virtual time everything meets, and it was one story in 30,000.
 //
 // Resuming no partition changes nothing and stirs every broker.
-func (p *Process) awaken(after Request) {
+func (p *life) awaken(after Request) {
 	if !p.w.backend.exact() || after == Fetch || after == Produce {
 		return
 	}

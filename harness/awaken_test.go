@@ -13,6 +13,7 @@ func TestAProcessIsStirredOnceAnInstant(t *testing.T) {
 	Run(t, func(w *World) {
 		orders, bank := w.Topic("orders", 1), w.Group("bank")
 		p := w.Start("p", idle(bank, orders))
+		within := (*life)(p)
 		w.Until(bank.Owns(p, 1, orders))
 		w.Sleep(time.Second)
 		stirred := func() bool {
@@ -22,21 +23,21 @@ func TestAProcessIsStirredOnceAnInstant(t *testing.T) {
 		}
 		require.False(t, stirred())
 
-		p.awaken(Heartbeat)
-		p.awaken(OffsetCommit)
+		within.awaken(Heartbeat)
+		within.awaken(OffsetCommit)
 		require.True(t, stirred(), "the instant is not over")
 		w.Sleep(1)
 		require.False(t, stirred())
 
-		p.awaken(Fetch)
-		p.awaken(Produce)
+		within.awaken(Fetch)
+		within.awaken(Produce)
 		require.False(t, stirred())
 
-		p.awaken(Heartbeat)
+		within.awaken(Heartbeat)
 		p.Crash() // before its clients are stirred
 		w.Sleep(1)
 		require.False(t, stirred())
-		p.awaken(Heartbeat)
+		within.awaken(Heartbeat)
 		require.False(t, stirred())
 	})
 }

@@ -23,7 +23,7 @@ const haunting = 10 * time.Second
 
 // bury sees to it that the program of a process that was cut off can return: its goroutines are still there, which those
 // of a killed process are not, and kgo waits without end for the reply to a produce request that has left.
-func (p *Process) bury() {
+func (p *life) bury() {
 	tick := time.NewTicker(haunting)
 	defer tick.Stop()
 	for {

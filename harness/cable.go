@@ -21,7 +21,7 @@ var errCrashed = errors.New("this process has crashed")
 // writes vanish and reads wait, until the network heals and the connection turns out to be dead.
 type cable struct {
 	net.Conn
-	p      *Process
+	p      *life
 	kafka  bool   // not one of its HTTP connections
 	to     string // the address that was dialled
 	closed chan struct{}
@@ -36,7 +36,7 @@ type cable struct {
 	id       uint64        // of its frames; 0 before there are any
 }
 
-func newCable(conn net.Conn, p *Process) *cable {
+func newCable(conn net.Conn, p *life) *cable {
 	return &cable{Conn: conn, p: p, closed: make(chan struct{}), moved: make(chan struct{})}
 }
 
@@ -77,19 +77,17 @@ func (c *cable) drain() {
 }
 
 // rebalances says whether the fake has yet to answer what a member asked for in a rebalance on this connection. It needs mu.
-func (c *cable) rebalances() (found bool) {
+func (c *cable) rebalances() bool {
 	if !c.kafka || !c.p.w.backend.exact() {
 		return false
 	}
-	c.p.inFlight.Range(func(f, _ any) bool {
-		frame := f.(*wire.Frame)
-		switch frame.Request.(type) {
+	return c.p.inFlight.has(func(f *wire.Frame) bool {
+		switch f.Request.(type) {
 		case *kmsg.JoinGroupRequest, *kmsg.SyncGroupRequest:
-			found = frame.Conn == c.id
+			return f.Conn == c.id
 		}
-		return !found
+		return false
 	})
-	return found
 }
 
 // forget drops what waits for replies that cannot come any more.
@@ -97,12 +95,7 @@ func (c *cable) forget() {
 	c.mu.Lock()
 	id := c.id
 	c.mu.Unlock()
-	c.p.inFlight.Range(func(f, _ any) bool {
-		if f.(*wire.Frame).Conn == id {
-			c.p.inFlight.Delete(f)
-		}
-		return true
-	})
+	c.p.inFlight.drop(func(f *wire.Frame) bool { return f.Conn == id })
 }
 
 func (c *cable) silence() (healed, moved chan struct{}, deadline time.Time) {

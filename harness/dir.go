@@ -43,7 +43,7 @@ func (w *World) disk(name string) string {
 }
 
 // snapshotDir freezes the process's folder at the moment of its crash: the process keeps writing into the old one.
-func (p *Process) snapshotDir() {
+func (p *life) snapshotDir() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.dir == "" {

@@ -43,7 +43,7 @@ func (e *Effects) scripted() (err error) {
 //
 //go:noinline
 func (e *Effects) Do(p *Process, key string, do func() error) error {
-	return p.cross(Effect, func() error {
+	return (*life)(p).cross(Effect, func() error {
 		if err := e.scripted(); err != nil {
 			e.w.journal.add(Event{Kind: Called, Process: p.Name, Key: key, Text: e.name + ": " + key, Err: err})
 			return err
@@ -128,7 +128,7 @@ func (w *World) ofKey(key string) (seen []int) {
 }
 
 // cross passes a boundary of the process that is none of Kafka's requests: a crash point before do, and one after it.
-func (p *Process) cross(boundary Request, do func() error) error {
+func (p *life) cross(boundary Request, do func() error) error {
 	if p.point(Before, boundary) {
 		return errCrashed
 	}
@@ -144,9 +144,10 @@ func (p *Process) cross(boundary Request, do func() error) error {
 //
 //go:noinline
 func (p *Process) Exchange(asked string, do func() (answer string, err error)) error {
-	return p.cross(Exchange, func() error {
+	within := (*life)(p)
+	return within.cross(Exchange, func() error {
 		answer, err := do()
-		if p.isDead() {
+		if within.isDead() {
 			return errCrashed
 		}
 		p.w.journal.add(Event{Kind: Called, Process: p.Name, Text: strings.TrimSuffix(asked+": "+answer, ": "), Err: err})

@@ -87,7 +87,7 @@ func (p *Process) ClearFaults() {
 }
 
 // fault returns the fault that strikes this request, if any, and counts it.
-func (p *Process) fault(r Request) *Fault {
+func (p *life) fault(r Request) *Fault {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	var strikes *Fault

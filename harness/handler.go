@@ -12,18 +12,19 @@ import (
 //
 //go:noinline
 func (p *Process) Handler(handle func(ctx context.Context, r *kgo.Record) error) func(ctx context.Context, r *kgo.Record) error {
-	return p.handler(handle, p.group)
+	within := (*life)(p)
+	return within.handler(handle, within.group)
 }
 
 // Handler is [Process.Handler] for a program that is in several groups: it handles records of this one.
 //
 //go:noinline
 func (g *Group) Handler(p *Process, handle func(ctx context.Context, r *kgo.Record) error) func(ctx context.Context, r *kgo.Record) error {
-	return p.handler(handle, func() string { return g.Name })
+	return (*life)(p).handler(handle, func() string { return g.Name })
 }
 
 //go:noinline
-func (p *Process) handler(handle func(ctx context.Context, r *kgo.Record) error, of func() string) func(ctx context.Context, r *kgo.Record) error {
+func (p *life) handler(handle func(ctx context.Context, r *kgo.Record) error, of func() string) func(ctx context.Context, r *kgo.Record) error {
 	return func(ctx context.Context, r *kgo.Record) (err error) {
 		if p.point(Before, Handle) {
 			return errCrashed

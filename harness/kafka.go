@@ -23,7 +23,7 @@ func (k Kafka) StopBroker(id int32) {
 	port, err := k.w.backend.stopBroker(id)
 	k.w.arrange(err)
 	for _, p := range k.w.live() {
-		p.unplugKafka(port)
+		(*life)(p).unplugKafka(port)
 	}
 	k.w.reconnect()
 	k.w.journal.add(Event{Kind: Disturbed, Text: fmt.Sprintf("broker %d stopped", id)})
@@ -40,7 +40,7 @@ func (k Kafka) Down() {
 	if k.setDown(true) {
 		k.w.journal.add(Event{Kind: Disturbed, Text: "Kafka is down"})
 		for _, p := range k.w.live() {
-			p.unplugKafka("")
+			(*life)(p).unplugKafka("")
 		}
 	}
 }
@@ -67,7 +67,7 @@ func (w *World) outage() bool {
 }
 
 // unplugKafka breaks the process's connections to the broker at that port, or to all; its own servers go on.
-func (p *Process) unplugKafka(port string) {
+func (p *life) unplugKafka(port string) {
 	p.mu.Lock()
 	var cables []*cable
 	for c := range p.cables {

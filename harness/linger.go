@@ -24,25 +24,19 @@ func effective(req kmsg.Request) bool {
 }
 
 // unheard says whether a broker that the process is connected to has yet to reply to such a request.
-func (p *Process) unheard() bool {
+func (p *life) unheard() bool {
 	p.mu.Lock()
 	up := map[string]bool{}
 	for c := range p.cables {
 		up[c.to] = true
 	}
 	p.mu.Unlock()
-	found := false
-	p.inFlight.Range(func(f, _ any) bool {
-		frame := f.(*wire.Frame)
-		found = effective(frame.Request) && up[frame.Broker]
-		return !found
-	})
-	return found
+	return p.inFlight.has(func(f *wire.Frame) bool { return effective(f.Request) && up[f.Broker] })
 }
 
 // linger calls then when the brokers have replied to what a crashed process had sent. What it sends meanwhile goes
 // nowhere, and what it hears makes no difference any more.
-func (p *Process) linger(then func()) {
+func (p *life) linger(then func()) {
 	if !p.unheard() {
 		then()
 		return
@@ -70,7 +64,7 @@ func (p *Process) linger(then func()) {
 }
 
 // unplugAll closes the process's connections.
-func (p *Process) unplugAll() {
+func (p *life) unplugAll() {
 	p.mu.Lock()
 	cables := slices.Collect(maps.Keys(p.cables))
 	p.mu.Unlock()
@@ -80,7 +74,7 @@ func (p *Process) unplugAll() {
 }
 
 // silenced is what becomes of a request of a dead process.
-func (p *Process) silenced() wire.Verdict {
+func (p *life) silenced() wire.Verdict {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.lingered == nil {
@@ -90,7 +84,7 @@ func (p *Process) silenced() wire.Verdict {
 }
 
 // overheard journals what a reply to a dead process shows to have been done.
-func (p *Process) overheard(f *wire.Frame, resp kmsg.Response, sent int) wire.Verdict {
+func (p *life) overheard(f *wire.Frame, resp kmsg.Response, sent int) wire.Verdict {
 	if resp != nil && effective(f.Request) {
 		p.replied(f.Request, resp, sent)
 	}
@@ -106,7 +100,7 @@ func (p *Process) overheard(f *wire.Frame, resp kmsg.Response, sent int) wire.Ve
 
 // unheeded is what becomes of a reply to a dead process. While its wires are up this one stays up as well: what the broker
 // has still to say on it shows what it has done.
-func (p *Process) unheeded() wire.Verdict {
+func (p *life) unheeded() wire.Verdict {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.lingered == nil {

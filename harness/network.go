@@ -15,7 +15,7 @@ import (
 // DialKafka is the process's dialer for Kafka: give it to kgo.Dialer, as Options does. Its connections are tapped for
 // the journal, the faults and the crash points.
 func (p *Process) DialKafka(ctx context.Context, network, address string) (net.Conn, error) {
-	c, err := p.plug(ctx, network, address, true, p.w.backend.dial)
+	c, err := (*life)(p).plug(ctx, network, address, true, p.w.backend.dial)
 	if err != nil {
 		return nil, err
 	}
@@ -47,7 +47,7 @@ func (s *securedCable) Close() error {
 // Dial is the process's dialer for everything else on the story's network: give it to http.Transport's DialContext.
 // It knows the addresses that processes Listen on.
 func (p *Process) Dial(ctx context.Context, network, address string) (net.Conn, error) {
-	c, err := p.plug(ctx, network, address, false, p.w.hosts().dial)
+	c, err := (*life)(p).plug(ctx, network, address, false, p.w.hosts().dial)
 	if err != nil {
 		return nil, err
 	}
@@ -55,7 +55,7 @@ func (p *Process) Dial(ctx context.Context, network, address string) (net.Conn, 
 }
 
 // plug connects the process to its network.
-func (p *Process) plug(ctx context.Context, network, address string, kafka bool, dial func(context.Context, string, string) (net.Conn, error)) (*cable, error) {
+func (p *life) plug(ctx context.Context, network, address string, kafka bool, dial func(context.Context, string, string) (net.Conn, error)) (*cable, error) {
 	if kafka && p.w.backend.exact() && p.w.Now() == p.begun {
 		time.Sleep(time.Nanosecond) // what the story says right after Start holds from the process's first word on, also on a busy machine
 	}
@@ -104,7 +104,7 @@ type addr string
 func (addr) Network() string  { return "tcp" }
 func (a addr) String() string { return string(a) }
 
-func (p *Process) unplug(c *cable) {
+func (p *life) unplug(c *cable) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	delete(p.cables, c)
@@ -112,7 +112,7 @@ func (p *Process) unplug(c *cable) {
 
 // Listen opens a port of the process on the story's network, such as "partner:80"; it closes when the process is gone.
 func (p *Process) Listen(address string) (net.Listener, error) {
-	if p.isDead() {
+	if (*life)(p).isDead() {
 		return nil, errCrashed
 	}
 	l, err := p.w.hosts().listen(address, p.Name)
@@ -136,7 +136,7 @@ func (l *plugged) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := newCable(conn, l.p)
+	c := newCable(conn, (*life)(l.p))
 	l.p.mu.Lock()
 	defer l.p.mu.Unlock()
 	if l.p.dead {

@@ -2,6 +2,7 @@ package harness
 
 import (
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -11,21 +12,71 @@ import (
 )
 
 // observer is a process as its connections see it: it journals what passes, and applies faults and crash points.
-type observer Process
+type observer life
 
 var _ wire.Handler = (*observer)(nil)
 
-// inFlight is what the observer keeps of a request until its reply comes.
-type inFlight struct {
+// flying is what the observer keeps of a request until its reply comes.
+type flying struct {
 	fault *Fault
 	sent  int // how many events there were when it left
 }
 
-func (o *observer) process() *Process { return (*Process)(o) }
+// inFlight are the requests that have no reply yet. It is no sync.Map: of a generic type that a specification reaches,
+// the compiler makes every method anew in each lesson.
+type inFlight struct {
+	mu sync.Mutex
+	by map[*wire.Frame]flying
+}
+
+func (i *inFlight) add(f *wire.Frame, what flying) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.by == nil {
+		i.by = map[*wire.Frame]flying{}
+	}
+	i.by[f] = what
+}
+
+func (i *inFlight) of(f *wire.Frame) flying {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.by[f]
+}
+
+func (i *inFlight) take(f *wire.Frame) flying {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	defer delete(i.by, f)
+	return i.by[f]
+}
+
+func (i *inFlight) has(which func(*wire.Frame) bool) bool {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	for f := range i.by {
+		if which(f) {
+			return true
+		}
+	}
+	return false
+}
+
+func (i *inFlight) drop(which func(*wire.Frame) bool) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	for f := range i.by {
+		if which(f) {
+			delete(i.by, f)
+		}
+	}
+}
+
+func (o *observer) life() *life { return (*life)(o) }
 
 // Request counts the request, and lets it pass, refuses it or cuts it off.
 func (o *observer) Request(f *wire.Frame) wire.Verdict {
-	p, r := o.process(), Request(f.Key)
+	p, r := o.life(), Request(f.Key)
 	p.mu.Lock()
 	p.requests[r]++
 	p.mu.Unlock()
@@ -49,7 +100,7 @@ func (o *observer) Request(f *wire.Frame) wire.Verdict {
 			}
 		}
 	}
-	p.inFlight.Store(f, inFlight{fault, p.w.journal.len()})
+	p.inFlight.add(f, flying{fault, p.w.journal.len()})
 	return wire.Pass()
 }
 
@@ -72,16 +123,14 @@ func (o *observer) WantReply(f *wire.Frame) bool {
 		*kmsg.ConsumerGroupHeartbeatRequest, *kmsg.ShareGroupHeartbeatRequest, *kmsg.OffsetForLeaderEpochRequest:
 		return true
 	}
-	v, _ := o.process().inFlight.Load(f)
-	flying, _ := v.(inFlight)
+	flying := o.life().inFlight.of(f)
 	return flying.fault != nil && (flying.fault.kind == faultLie || flying.fault.kind == faultFail)
 }
 
 // Reply journals what the broker has done, and lets the reply pass or not.
 func (o *observer) Reply(f *wire.Frame, resp kmsg.Response) wire.Verdict {
-	p := o.process()
-	v, _ := p.inFlight.LoadAndDelete(f)
-	flying, _ := v.(inFlight)
+	p := o.life()
+	flying := p.inFlight.take(f)
 	if p.isDead() {
 		return p.overheard(f, resp, flying.sent)
 	}
@@ -132,14 +181,14 @@ type membership struct {
 const newGroupSession = 45 * time.Second
 
 // group is the group that the process is in; of several, one.
-func (p *Process) group() string {
+func (p *life) group() string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.lastGroup
 }
 
 // member is the process's place in a group. p.mu is held.
-func (p *Process) member(group string) *membership {
+func (p *life) member(group string) *membership {
 	m := p.members[group]
 	if m == nil {
 		m = &membership{group: group}
@@ -149,7 +198,7 @@ func (p *Process) member(group string) *membership {
 }
 
 // requested notes what a process says of itself.
-func (p *Process) requested(req kmsg.Request) {
+func (p *life) requested(req kmsg.Request) {
 	p.mu.Lock()
 	var gaveUp []TopicPartition
 	var group string
@@ -215,7 +264,7 @@ func (w *World) partitions(of []wire.Partitions) (out []TopicPartition) {
 }
 
 // replied journals what the broker's reply says was done.
-func (p *Process) replied(req kmsg.Request, resp kmsg.Response, sent int) {
+func (p *life) replied(req kmsg.Request, resp kmsg.Response, sent int) {
 	switch resp := resp.(type) {
 	case *kmsg.MetadataResponse:
 		p.w.learnTopics(resp)
@@ -238,7 +287,7 @@ func (p *Process) replied(req kmsg.Request, resp kmsg.Response, sent int) {
 }
 
 // refused journals an error code, if it is one.
-func (p *Process) refused(code int16, what string, e Event) bool {
+func (p *life) refused(code int16, what string, e Event) bool {
 	if code == 0 {
 		return false
 	}
@@ -252,7 +301,7 @@ func (p *Process) refused(code int16, what string, e Event) bool {
 }
 
 // forbidden journals a refusal if it is one for want of rights: what else these requests are refused with is kgo's to get over.
-func (p *Process) forbidden(code int16, what string, e Event) {
+func (p *life) forbidden(code int16, what string, e Event) {
 	switch kerr.ErrorForCode(code) {
 	case kerr.TopicAuthorizationFailed, kerr.GroupAuthorizationFailed, kerr.TransactionalIDAuthorizationFailed:
 		p.refused(code, what, e)

@@ -6,7 +6,7 @@ import (
 	"github.com/kafka-katas/kafka-katas/harness/internal/wire"
 )
 
-func (p *Process) repliedProduce(req *kmsg.ProduceRequest, resp *kmsg.ProduceResponse) {
+func (p *life) repliedProduce(req *kmsg.ProduceRequest, resp *kmsg.ProduceResponse) {
 	batches, _ := wire.Records(req) // what cannot be read is not journalled
 	for _, t := range resp.Topics {
 		topic := p.w.topicOf(t.Topic, t.TopicID)
@@ -31,7 +31,7 @@ func (p *Process) repliedProduce(req *kmsg.ProduceRequest, resp *kmsg.ProduceRes
 	}
 }
 
-func (p *Process) repliedCommit(req *kmsg.OffsetCommitRequest, resp *kmsg.OffsetCommitResponse, sent int) {
+func (p *life) repliedCommit(req *kmsg.OffsetCommitRequest, resp *kmsg.OffsetCommitResponse, sent int) {
 	asked := map[TopicPartition]int64{}
 	for _, t := range req.Topics {
 		for _, part := range t.Partitions {
@@ -56,7 +56,7 @@ func (p *Process) repliedCommit(req *kmsg.OffsetCommitRequest, resp *kmsg.Offset
 	}
 }
 
-func (p *Process) repliedTxnCommit(req *kmsg.TxnOffsetCommitRequest, resp *kmsg.TxnOffsetCommitResponse, sent int) {
+func (p *life) repliedTxnCommit(req *kmsg.TxnOffsetCommitRequest, resp *kmsg.TxnOffsetCommitResponse, sent int) {
 	refused := map[TopicPartition]bool{}
 	for _, t := range resp.Topics {
 		for _, part := range t.Partitions {
@@ -78,7 +78,7 @@ func (p *Process) repliedTxnCommit(req *kmsg.TxnOffsetCommitRequest, resp *kmsg.
 }
 
 // repliedEndTxn makes a transaction's offsets committed, or forgets them.
-func (p *Process) repliedEndTxn(req *kmsg.EndTxnRequest, resp *kmsg.EndTxnResponse) {
+func (p *life) repliedEndTxn(req *kmsg.EndTxnRequest, resp *kmsg.EndTxnResponse) {
 	if p.refused(resp.ErrorCode, "EndTxn", Event{}) {
 		return
 	}

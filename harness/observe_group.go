@@ -12,7 +12,7 @@ import (
 	"github.com/kafka-katas/kafka-katas/harness/internal/wire"
 )
 
-func (p *Process) repliedGroup(req kmsg.Request, resp kmsg.Response) {
+func (p *life) repliedGroup(req kmsg.Request, resp kmsg.Response) {
 	switch resp := resp.(type) {
 	case *kmsg.JoinGroupResponse:
 		group := req.(*kmsg.JoinGroupRequest).Group
@@ -69,7 +69,7 @@ func (p *Process) repliedGroup(req kmsg.Request, resp kmsg.Response) {
 }
 
 // repliedGroupHeartbeat reads a KIP-848 heartbeat, which is join, sync, heartbeat and leave in one.
-func (p *Process) repliedGroupHeartbeat(req *kmsg.ConsumerGroupHeartbeatRequest, resp *kmsg.ConsumerGroupHeartbeatResponse) {
+func (p *life) repliedGroupHeartbeat(req *kmsg.ConsumerGroupHeartbeatRequest, resp *kmsg.ConsumerGroupHeartbeatResponse) {
 	if p.refused(resp.ErrorCode, "ConsumerGroupHeartbeat", Event{Group: req.Group}) {
 		return
 	}
@@ -84,7 +84,7 @@ func (p *Process) repliedGroupHeartbeat(req *kmsg.ConsumerGroupHeartbeatRequest,
 	}
 }
 
-func (p *Process) joined(group string, generation int32) {
+func (p *life) joined(group string, generation int32) {
 	p.mu.Lock()
 	m := p.member(group)
 	again := m.generation == generation
@@ -95,7 +95,7 @@ func (p *Process) joined(group string, generation int32) {
 	}
 }
 
-func (p *Process) assigned(group string, owned []TopicPartition) {
+func (p *life) assigned(group string, owned []TopicPartition) {
 	slices.SortFunc(owned, func(a, b TopicPartition) int {
 		return cmp.Or(cmp.Compare(a.Topic, b.Topic), cmp.Compare(a.Partition, b.Partition))
 	})
@@ -107,7 +107,7 @@ func (p *Process) assigned(group string, owned []TopicPartition) {
 	p.w.journal.add(Event{Kind: Assigned, Process: p.Name, Group: group, Generation: generation, Partitions: owned})
 }
 
-func (p *Process) left(group string) {
+func (p *life) left(group string) {
 	p.mu.Lock()
 	m := p.member(group)
 	m.owned, m.session = nil, 0
@@ -116,7 +116,7 @@ func (p *Process) left(group string) {
 }
 
 // beat notes that the coordinator has heard of the member.
-func (p *Process) beat(group string) {
+func (p *life) beat(group string) {
 	now := p.w.Now()
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -124,7 +124,7 @@ func (p *Process) beat(group string) {
 }
 
 // expireUnanswered is expireLater for a process that ended while a request to join was under way, and so without leaving.
-func (p *Process) expireUnanswered() {
+func (p *life) expireUnanswered() {
 	p.mu.Lock()
 	var members []membership
 	for _, group := range slices.Sorted(maps.Keys(p.members)) {
@@ -140,7 +140,7 @@ func (p *Process) expireUnanswered() {
 
 // expireLater journals when the coordinators give up on a member that has vanished: the session timeout after they last
 // heard of it. Brokers do not tell, so this is inferred from the wire.
-func (p *Process) expireLater() {
+func (p *life) expireLater() {
 	p.mu.Lock()
 	var members []membership
 	for _, group := range slices.Sorted(maps.Keys(p.members)) {
@@ -152,7 +152,7 @@ func (p *Process) expireLater() {
 	}
 }
 
-func (p *Process) expireFrom(m membership) {
+func (p *life) expireFrom(m membership) {
 	if m.session == 0 {
 		return
 	}
@@ -176,7 +176,7 @@ func (p *Process) expireFrom(m membership) {
 }
 
 // replaced says whether a static member's next life has taken its place before its session expired.
-func (w *World) replaced(p *Process, group, instance string) bool {
+func (w *World) replaced(p *life, group, instance string) bool {
 	if instance == "" {
 		return false
 	}
@@ -184,7 +184,7 @@ func (w *World) replaced(p *Process, group, instance string) bool {
 	others := slices.Clone(w.processes)
 	w.mu.Unlock()
 	return slices.ContainsFunc(others, func(o *Process) bool {
-		if o == p {
+		if (*life)(o) == p {
 			return false
 		}
 		o.mu.Lock()

@@ -14,13 +14,13 @@ func (p *Process) RestartAfter(d time.Duration) *Process {
 	crashed := p.crashed
 	p.mu.Unlock()
 	if crashed { // before the story came to say so
-		p.reviveLater()
+		(*life)(p).reviveLater()
 	}
 	return p
 }
 
 // reviveLater has the story's goroutine restart a crashed process when it is time.
-func (p *Process) reviveLater() {
+func (p *life) reviveLater() {
 	p.mu.Lock()
 	after := p.restartAfter
 	if after == 0 || p.reviving {
@@ -31,7 +31,7 @@ func (p *Process) reviveLater() {
 	p.mu.Unlock()
 	time.AfterFunc(after, func() {
 		select {
-		case p.w.revivals <- p:
+		case p.w.revivals <- (*Process)(p):
 		case <-p.w.ctx.Done():
 		}
 	})

@@ -75,16 +75,16 @@ func distinct(points []lifePoint) (kept []lifePoint) {
 }
 
 // CrashBefore makes the process crash in the moment before its next request of that kind leaves it.
-func (p *Process) CrashBefore(r Request) *Process { return p.crashNext(Before, r) }
+func (p *Process) CrashBefore(r Request) *Process { return (*life)(p).crashNext(Before, r) }
 
 // CrashAfter makes the process crash when the broker has done its next request of that kind, before the reply arrives.
-func (p *Process) CrashAfter(r Request) *Process { return p.crashNext(After, r) }
+func (p *Process) CrashAfter(r Request) *Process { return (*life)(p).crashNext(After, r) }
 
-func (p *Process) crashNext(when When, r Request) *Process {
+func (p *life) crashNext(when When, r Request) *Process {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.crashAt = append(p.crashAt, Point{when, r, p.points[Point{when, r, 0}] + 1})
-	return p
+	return (*Process)(p)
 }
 
 // CrashAt makes the process crash at a point of its life.
@@ -96,7 +96,7 @@ func (p *Process) CrashAt(points ...Point) *Process {
 }
 
 // point counts one passing of a point; true means that the process is dead, by this point or before.
-func (p *Process) point(when When, r Request) bool {
+func (p *life) point(when When, r Request) bool {
 	p.mu.Lock()
 	if p.dead {
 		p.mu.Unlock()

@@ -56,7 +56,7 @@ type Process struct {
 	points    map[Point]int // how often each point was passed; Nth is 0 in the key
 	crashAt   []Point
 	requests  map[Request]int
-	inFlight  sync.Map               // *wire.Frame to inFlight
+	inFlight  inFlight
 	members   map[string]*membership // by group
 	lastGroup string                 // the one that it joined or rejoined last
 	txns      map[string][]Event     // offsets sent in the running transactions, by transactional id
@@ -68,6 +68,10 @@ type Process struct {
 
 	restartAfter time.Duration // after a crash; 0 is never
 }
+
+// life is a process as the harness sees it from within. What only the harness calls is a method of life: the specifications
+// embed a Process in types of their own, and the compiler wraps every method of it for each of them, at each edit.
+type life Process
 
 // Start builds a program and runs it in the background. build is called in the story's goroutine; an error from it, or
 // from Run before anybody asked the process to stop, ends the story as red. In virtual time Kafka can be reached
@@ -88,12 +92,13 @@ func (w *World) Start(name string, build func(p *Process) (Runner, error)) *Proc
 	w.mu.Unlock()
 	p.begun = w.Now()
 	w.journal.add(Event{Kind: Started, Process: name})
-	runner, err := p.construct()
+	within := (*life)(p)
+	runner, err := within.construct()
 	if err == nil && isNil(runner) {
 		err = &Broken{says("", "%s could not start: its constructor returned neither a program nor an error", name)}
 	}
 	if err != nil {
-		p.finish(err)
+		within.finish(err)
 		w.end(startError(name, err))
 	}
 	p.mu.Lock()
@@ -102,10 +107,10 @@ func (w *World) Start(name string, build func(p *Process) (Runner, error)) *Proc
 	go func() {
 		defer func() {
 			if r := recover(); r != nil {
-				p.finish(panicked(name, r, debug.Stack(), p.w.mine))
+				within.finish(panicked(name, r, debug.Stack(), p.w.mine))
 			}
 		}()
-		p.finish(runner.Run(ctx))
+		within.finish(runner.Run(ctx))
 	}()
 	return p
 }
@@ -116,7 +121,7 @@ func isNil(r Runner) bool {
 	return r == nil || v.Kind() == reflect.Pointer && v.IsNil()
 }
 
-func (p *Process) construct() (r Runner, err error) {
+func (p *life) construct() (r Runner, err error) {
 	defer func() {
 		if v := recover(); v != nil {
 			if _, ok := v.(storyEnd); ok {
@@ -125,11 +130,11 @@ func (p *Process) construct() (r Runner, err error) {
 			err = panicked(p.Name, v, debug.Stack(), p.w.mine)
 		}
 	}()
-	return p.build(p)
+	return p.build((*Process)(p))
 }
 
 // finish records that the program has returned.
-func (p *Process) finish(err error) {
+func (p *life) finish(err error) {
 	p.mu.Lock()
 	p.err = err
 	dead := p.dead
@@ -157,7 +162,7 @@ func startError(name string, err error) error {
 	return &Broken{says("a program that does not start handles nothing", "%s could not start: %v", name, err)}
 }
 
-func (p *Process) returnedEarly() bool {
+func (p *life) returnedEarly() bool {
 	select {
 	case <-p.done:
 	default:
@@ -168,8 +173,8 @@ func (p *Process) returnedEarly() bool {
 	return p.started && !p.dead && !p.stopping && !p.mayEnd
 }
 
-func (p *Process) endedEarly() error {
-	err := p.Err()
+func (p *life) endedEarly() error {
+	err := (*Process)(p).Err()
 	switch {
 	case isUnwritten(err) || BreachOf(err) != nil:
 		return err
@@ -266,9 +271,9 @@ func (p *Process) AwaitStop() {
 
 // Crash cuts the process off in an instant, as kill -9 does: its connections break, nothing that it does has any effect
 // from now on, and it leaves no group. Its goroutines are then asked to end, which costs the story nothing.
-func (p *Process) Crash() { p.crash("") }
+func (p *Process) Crash() { (*life)(p).crash("") }
 
-func (p *Process) crash(where string) {
+func (p *life) crash(where string) {
 	if !p.cutOff() {
 		return
 	}
@@ -282,12 +287,12 @@ func (p *Process) crash(where string) {
 }
 
 // kill is a crash that nobody needs to hear of: the story is over.
-func (p *Process) kill() {
+func (p *life) kill() {
 	p.cutOff()
 	p.unwire()
 }
 
-func (p *Process) cutOff() (first bool) {
+func (p *life) cutOff() (first bool) {
 	p.mu.Lock()
 	first = !p.dead
 	p.dead = true
@@ -298,7 +303,7 @@ func (p *Process) cutOff() (first bool) {
 	return first
 }
 
-func (p *Process) unwire() {
+func (p *life) unwire() {
 	p.mu.Lock()
 	listeners := p.listeners
 	p.listeners = nil
@@ -319,7 +324,7 @@ func (p *Process) unwire() {
 
 // witness journals what the process does, unless it is dead: nothing of it may follow its crash. To make that one step,
 // it holds the lock that the crash needs.
-func (p *Process) witness(e Event) (alive bool) {
+func (p *life) witness(e Event) (alive bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if !p.dead {
@@ -328,7 +333,7 @@ func (p *Process) witness(e Event) (alive bool) {
 	return !p.dead
 }
 
-func (p *Process) isDead() bool {
+func (p *life) isDead() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.dead
@@ -357,7 +362,7 @@ func (p *Process) Isolate() {
 	for _, c := range cables {
 		c.isolate(healed)
 	}
-	p.expireLater()
+	(*life)(p).expireLater()
 }
 
 // Heal ends an isolation. The old connections turn out to be dead; new ones work.

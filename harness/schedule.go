@@ -89,7 +89,7 @@ func (s *Schedule) Play(g *Group, topics []*Topic, start func(name string) *Proc
 		}
 		p.Heal()
 		p.ClearFaults()
-		if p.isStopping() {
+		if (*life)(p).isStopping() {
 			p.AwaitStop()
 		}
 		running = running || p.Alive()
@@ -110,7 +110,7 @@ func (s *Schedule) make(m Move, p *Process, g *Group, topics []*Topic) {
 		s.w.Kafka().MoveCoordinator(g)
 		return
 	}
-	if p == nil || !p.Alive() || p.isStopping() {
+	if p == nil || !p.Alive() || (*life)(p).isStopping() {
 		return
 	}
 	switch m.Kind {
@@ -134,7 +134,7 @@ func (s *Schedule) make(m Move, p *Process, g *Group, topics []*Topic) {
 	}
 }
 
-func (p *Process) isStopping() bool {
+func (p *life) isStopping() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.stopping

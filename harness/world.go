@@ -159,7 +159,7 @@ func (w *World) until(claim Claim, over <-chan struct{}, limit time.Duration) {
 			return
 		}
 		if p := w.ended(); p != nil { // nobody is left who could make it true
-			w.end(p.endedEarly())
+			w.end((*life)(p).endedEarly())
 		}
 		if err := w.callerPanicked(); err != nil { // what is waited for may be what it would have done
 			w.end(err)
@@ -209,7 +209,7 @@ func (w *World) ended() *Process {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, p := range w.processes {
-		if p.returnedEarly() {
+		if (*life)(p).returnedEarly() {
 			return p
 		}
 	}
@@ -321,7 +321,7 @@ func (w *World) killAll() {
 	all := slices.Clone(w.processes)
 	w.mu.Unlock()
 	for _, p := range all {
-		p.kill()
+		(*life)(p).kill()
 	}
 	limit := time.NewTimer(w.o.grace)
 	defer limit.Stop()

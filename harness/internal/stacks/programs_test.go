@@ -109,10 +109,8 @@ func neverUnlocked() {
 }
 
 func spin() {
-	for n := 0; ; n++ {
-		if n < 0 { // spin: here
-			time.Sleep(time.Second)
-		}
+	for n := 1; n > 0; n ^= 2 { // spin: here
+		_ = n // the whole loop is in one line, wherever it is interrupted
 	}
 }
 
