@@ -27,7 +27,7 @@ func aClone(t *testing.T) string {
 		t.Fatal(err)
 	}
 	clone := filepath.Join(t.TempDir(), "clone")
-	for _, dir := range []string{"katas/lesson07", "solutions/lesson07", "harness", "ops", "internal/login", "internal/gcenv"} {
+	for _, dir := range []string{"katas/lesson07", "solutions/lesson07", "harness", "ops", "internal/login", "internal/toolchain"} {
 		if err := os.CopyFS(filepath.Join(clone, dir), os.DirFS(filepath.Join(root, dir))); err != nil {
 			t.Fatal(err)
 		}

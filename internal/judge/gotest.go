@@ -13,7 +13,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/kafka-katas/kafka-katas/internal/gcenv"
+	"github.com/kafka-katas/kafka-katas/internal/toolchain"
 )
 
 // event is one line of go test -json.
@@ -153,7 +153,7 @@ func (r *testRun) runs() int {
 
 // environment is what every run gets: first red first is for learners, and the judge judges on the in-memory Kafka.
 func environment() []string {
-	env := slices.DeleteFunc(gcenv.Tests(os.Environ()), func(v string) bool {
+	env := slices.DeleteFunc(toolchain.Tests(os.Environ()), func(v string) bool {
 		return strings.HasPrefix(v, "KAFKA_BROKERS=") || strings.HasPrefix(v, "KATA_")
 	})
 	return append(env, "KATA_ALL=1")
@@ -166,7 +166,7 @@ func goTest(ctx context.Context, root string, env []string, args ...string) (*te
 
 func (r *testRun) goTest(ctx context.Context, root string, env []string, args ...string) (*testRun, error) {
 	cmd := exec.CommandContext(ctx, "go", append([]string{"test", "-json"}, args...)...)
-	cmd.Dir, cmd.Env = root, gcenv.Toolchain(append(environment(), env...))
+	cmd.Dir, cmd.Env = root, toolchain.Env(append(environment(), env...))
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	out, err := cmd.StdoutPipe()

@@ -15,15 +15,15 @@ import (
 	"strings"
 	"time"
 
-	"github.com/kafka-katas/kafka-katas/internal/gcenv"
 	"github.com/kafka-katas/kafka-katas/internal/lesson"
+	"github.com/kafka-katas/kafka-katas/internal/toolchain"
 )
 
 // Tag is the build tag under which virtual time works with the client (CONTRIBUTING.md says why).
 const Tag = "synctests"
 
-// Quick is how the tool builds what it only runs: nothing inlined, nothing for a debugger, no vet.
-var Quick = []string{"-tags=" + Tag, "-gcflags=-l -dwarf=false", "-ldflags=-s -w", "-vet=off"}
+// Quick is how the tool builds what it only runs.
+var Quick = []string{"-tags=" + toolchain.Tags(Tag), "-gcflags=" + toolchain.GCFlags, "-ldflags=" + toolchain.LDFlags, "-vet=off"}
 
 // A Request says what to run.
 type Request struct {
@@ -143,7 +143,7 @@ func environment(q Request) []string {
 	if q.All {
 		env = append(env, "KATA_ALL=1")
 	}
-	return gcenv.Toolchain(append(env, q.Env...))
+	return toolchain.Env(append(env, q.Env...))
 }
 
 // read takes in the lines of go test -json, and returns those that are none.

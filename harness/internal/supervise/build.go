@@ -10,7 +10,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/kafka-katas/kafka-katas/internal/gcenv"
+	"github.com/kafka-katas/kafka-katas/internal/toolchain"
 )
 
 // errSaid is an error that has been printed.
@@ -31,7 +31,7 @@ func rebuild(dir string) (program string, err error) {
 	}
 	program = filepath.Join(dir, filepath.Base(os.Args[0]))
 	cmd := exec.Command(goCommand, append(append([]string{"test", "-c", "-o", program}, buildFlags()...), pkg)...)
-	cmd.Env = gcenv.Toolchain(os.Environ())
+	cmd.Env = toolchain.Env(os.Environ())
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "%sharness: the package cannot be built with the tag synctests, which its tests need\n", out)
@@ -45,10 +45,7 @@ func rebuild(dir string) (program string, err error) {
 
 // buildFlags repeat how this binary was built, as far as it knows. The environment's GOFLAGS are inherited.
 func buildFlags() []string {
-	tags := "synctests"
-	ldflags := "-s -w" // no debugger will see it: leave out what only a debugger reads, and link sooner
-	// Inlining nothing compiles a package of specs in half the time; leaving out what only a debugger reads, a sixth sooner.
-	gcflags := "-gcflags=-l -dwarf=false"
+	tags, gcflags, ldflags := toolchain.Tags("synctests"), "-gcflags="+toolchain.GCFlags, toolchain.LDFlags
 	if direct() {
 		gcflags = "" // what is measured is compiled as it will run
 	}

@@ -12,7 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/kafka-katas/kafka-katas/internal/gcenv"
+	"github.com/kafka-katas/kafka-katas/internal/toolchain"
 )
 
 // parent looks after one child after the other.
@@ -131,7 +131,7 @@ func (p *parent) child(signals <-chan os.Signal) (ending, error) {
 	}
 	cmd := exec.Command(p.program, arguments(p.skip, left)...)
 	cmd.Args[0] = os.Args[0]
-	cmd.Env = append(gcenv.Tests(os.Environ()), statusEnv+"="+p.status, "GODEBUG="+ancestors(os.Getenv("GODEBUG")))
+	cmd.Env = append(toolchain.Tests(os.Environ()), statusEnv+"="+p.status, "GODEBUG="+ancestors(os.Getenv("GODEBUG")))
 	cmd.Stdout = p.out
 	cmd.Stderr = p.out
 	if p.errs != p.out {

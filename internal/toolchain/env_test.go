@@ -1,4 +1,4 @@
-package gcenv
+package toolchain
 
 import (
 	"testing"
@@ -8,15 +8,15 @@ import (
 
 func TestTestsGetWhatTheUserHas(t *testing.T) {
 	for _, env := range [][]string{{}, {"A=1", "B=2"}, {"GOGC=50"}, {"A=1", "GOMEMLIMIT=1GiB"}, {"GOGC=off", "GOMEMLIMIT=1GiB"}} {
-		require.Equal(t, env, Tests(Toolchain(env)))
+		require.Equal(t, env, Tests(Env(env)))
 	}
 }
 
 func TestWhatTheUserSaysHolds(t *testing.T) {
-	require.Equal(t, []string{"A=1", "GOGC=off", "GOMEMLIMIT=1GiB", "KATA_GC=toolchain"}, Toolchain([]string{"A=1"}))
+	require.Equal(t, []string{"A=1", "GOGC=off", "GOMEMLIMIT=1GiB", "KATA_GC=toolchain"}, Env([]string{"A=1"}))
 	for _, env := range [][]string{{"GOGC=50"}, {"GOMEMLIMIT=64MiB"}, {"GOGC="}} {
-		require.Equal(t, env, Toolchain(env))
+		require.Equal(t, env, Env(env))
 	}
-	once := Toolchain(nil)
-	require.Equal(t, once, Toolchain(once))
+	once := Env(nil)
+	require.Equal(t, once, Env(once))
 }
