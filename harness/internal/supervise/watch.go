@@ -45,18 +45,19 @@ func Watch(limit time.Duration, mine func(file string) bool, onStall func(stacks
 }
 
 func watch(limit time.Duration, mine func(string) bool, onStall func(stacks.Diagnosis), done <-chan struct{}) {
-	begin, used := time.Now(), processorTime()
+	used := processorTime()
+	still := newStandstill()
+	begin := still.last
 	limit -= gap
 	tick := time.NewTicker(sample)
 	defer tick.Stop()
 	look := begin.Add(min(probe, limit))
 	for {
-		slept, computed := time.Now(), processorTime()
 		select {
 		case <-done:
 			return
 		case <-tick.C:
-			begin = begin.Add(stood(time.Since(slept), processorTime()-computed))
+			begin = begin.Add(still.since())
 		}
 		if grown(mine, onStall) {
 			return
@@ -65,14 +66,13 @@ func watch(limit time.Duration, mine func(string) bool, onStall func(stacks.Diag
 			continue
 		}
 		a := stacks.Take()
-		slept, computed = time.Now(), processorTime()
 		select {
 		case <-done:
 			return
 		case <-time.After(gap):
-			begin = begin.Add(stood(time.Since(slept), processorTime()-computed))
 		}
 		b := stacks.Take()
+		begin = begin.Add(still.since())
 		if grown(mine, onStall) { // which slows everything down, the looking too
 			return
 		}
@@ -91,7 +91,23 @@ func watch(limit time.Duration, mine func(string) bool, onStall func(stacks.Diag
 	}
 }
 
-// stood is how long the whole process stood still in a wait for the next look, which is a short one: nearly all of it if
+// standstill finds out for how long the whole process stands still, wherever that happens: no moment is between two readings.
+type standstill struct {
+	last time.Time
+	used time.Duration
+}
+
+func newStandstill() *standstill { return &standstill{last: time.Now(), used: processorTime()} }
+
+// since is how long the process stood still since it was asked last, or since the beginning.
+func (s *standstill) since() time.Duration {
+	now, used := time.Now(), processorTime()
+	out := stood(now.Sub(s.last), used-s.used)
+	s.last, s.used = now, used
+	return out
+}
+
+// stood is how long the whole process stood still from one look to the next, which is a short time: nearly all of it if
 // the look is late and nothing was computed meanwhile.
 func stood(waited, computed time.Duration) time.Duration {
 	if waited < probe || computed > waited/10 {
