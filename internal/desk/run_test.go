@@ -40,10 +40,10 @@ func TestARunCompilesWhatIsNearToTheLearner(t *testing.T) {
 	if got := run(); got != verdict.Red {
 		t.Errorf("at step 1: %s", got)
 	}
-	if _, _, err := d.Note("test", &verdict.Verdict{Lesson: l.Name, Colour: verdict.Red, Step: 2, Green: []int{1}, Red: []int{2}}); err != nil {
+	if _, _, err := d.Note("test", &verdict.Verdict{Lesson: l.Name, Colour: verdict.Red, Step: 3, Green: []int{1, 2}, Red: []int{3}}); err != nil {
 		t.Fatal(err)
 	}
 	if got := run(); got != verdict.NotBuilt {
-		t.Errorf("at step 2: %s", got)
+		t.Errorf("at step 3: %s", got)
 	}
 }

@@ -19,7 +19,7 @@ func TestNoSpecificationNeedsWhatIsFarBeyondIt(t *testing.T) {
 		files := parseTests(t, l)
 		cut := 0
 		for _, s := range l.Steps {
-			beyond := l.Beyond(s.Number)
+			beyond, _ := l.Beyond(s.Number)
 			cut += len(beyond)
 			declared := map[string]string{} // functions, types, .methods; an exported method is there for an interface
 			for _, name := range beyond {

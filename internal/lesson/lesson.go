@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"iter"
-	"math"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -78,21 +77,17 @@ func (l *Lesson) Belts() []string {
 	return out
 }
 
-// Beyond are the names of the test files whose steps all come later than those of the file after the step's: who is at the
-// step needs none of them, also when it turns green.
-func (l *Lesson) Beyond(step int) (out []string) {
-	next := math.MaxInt
+// Beyond are the names of the test files whose steps all come later than the step, and the first of those steps: who is
+// at the step needs none of the files.
+func (l *Lesson) Beyond(step int) (files []string, next int) {
 	for _, f := range l.tests {
 		if f.first > step {
-			next = min(next, f.first)
+			if files = append(files, f.name); next == 0 || f.first < next {
+				next = f.first
+			}
 		}
 	}
-	for _, f := range l.tests {
-		if f.first > next {
-			out = append(out, f.name)
-		}
-	}
-	return out
+	return files, next
 }
 
 // Files are the names of the lesson's Go files that are no tests, sorted.

@@ -44,8 +44,9 @@ var ErrCommand = errors.New("the go command could not run the tests")
 // Run runs the specifications. A red one is no error. When ctx ends, everything that was started has ended too when
 // Run returns, and the verdict is Cancelled.
 //
-// Most of what a learner waits for is the compiler. So what is far beyond the step where the first red is expected is not
-// compiled at first, and everything only if all before it is green, or does not compile: then the compiler has the word.
+// Most of what a learner waits for is the compiler. So what is beyond the step where the first red is expected is not
+// compiled at first: then the next file is too, and then everything, if all before it is green or does not compile. The
+// compiler has the word in the end.
 func Run(ctx context.Context, q Request) (*Verdict, error) {
 	begin := time.Now()
 	v, err := runNear(ctx, q)
@@ -58,23 +59,39 @@ func Run(ctx context.Context, q Request) (*Verdict, error) {
 	return v, err
 }
 
-// runNear runs them without the files that are far ahead. It returns nothing if that says nothing.
+// runNear runs them without the files that are ahead. It returns nothing if that says nothing.
 func runNear(ctx context.Context, q Request) (*Verdict, error) {
 	if q.Near == 0 || q.All || q.Test != "" || q.Step > 0 {
 		return nil, nil
 	}
-	beyond := q.Lesson.Beyond(q.Near)
-	if len(beyond) == 0 {
-		return nil, nil
+	step := q.Near
+	for range 2 { // a step that turns green may be the last of its file
+		beyond, next := q.Lesson.Beyond(step)
+		if len(beyond) == 0 {
+			return nil, nil
+		}
+		v, err := runWithout(ctx, q, beyond)
+		if err == nil && (v.Colour == Red || v.Colour == Cancelled) {
+			return v, nil
+		}
+		if err != nil || v.Colour != Green {
+			return nil, nil
+		}
+		step = next
 	}
+	return nil, nil
+}
+
+// runWithout runs them with nothing in these files.
+func runWithout(ctx context.Context, q Request, files []string) (*Verdict, error) {
 	dir, err := os.MkdirTemp("", "kata-")
 	if err != nil {
-		return nil, nil // a quicker verdict is all that this is for
+		return nil, err
 	}
 	defer os.RemoveAll(dir)
 	empty, overlay := filepath.Join(dir, "empty.go"), filepath.Join(dir, "overlay.json")
 	replace := map[string]string{}
-	for _, name := range beyond {
+	for _, name := range files {
 		replace[filepath.Join(q.Lesson.Dir(), name)] = empty
 	}
 	text, err := json.Marshal(map[string]any{"Replace": replace})
@@ -82,13 +99,9 @@ func runNear(ctx context.Context, q Request) (*Verdict, error) {
 		err = errors.Join(os.WriteFile(empty, []byte("package "+q.Lesson.Name+"\n"), 0o600), os.WriteFile(overlay, text, 0o600))
 	}
 	if err != nil {
-		return nil, nil
+		return nil, err
 	}
-	v, err := run(ctx, q, overlay)
-	if err != nil || v.Colour != Red && v.Colour != Cancelled {
-		return nil, nil
-	}
-	return v, nil
+	return run(ctx, q, overlay)
 }
 
 func run(ctx context.Context, q Request, overlay string) (*Verdict, error) {

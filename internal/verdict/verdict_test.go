@@ -116,9 +116,9 @@ func TestAGoCommandThatCannotRunIsAnError(t *testing.T) {
 	}
 }
 
-// What is far beyond the step where a learner is needs no compiling: not before all up to there is green, and not if what
-// is near does not compile without it.
-func TestWhatIsFarBeyondIsCompiledWhenItIsReached(t *testing.T) {
+// What is beyond the step where a learner is needs no compiling: not before all up to there is green, and not if what
+// comes before does not compile without it.
+func TestWhatIsBeyondIsCompiledWhenItIsReached(t *testing.T) {
 	l := aLesson(t, "func TestStep01_One(t *testing.T) {}\n")
 	near, far := filepath.Join(l.Dir(), "step02_test.go"), filepath.Join(l.Dir(), "step03_test.go")
 	red, green := "package lesson07\n\nimport \"testing\"\n\nfunc TestStep02_Two(t *testing.T) { t.Error(\"\\nno\\n\") }\n", "package lesson07\n\nimport \"testing\"\n\nfunc TestStep02_Two(t *testing.T) {}\n"
@@ -129,7 +129,9 @@ func TestWhatIsFarBeyondIsCompiledWhenItIsReached(t *testing.T) {
 		all                      bool
 	}{
 		{about: "the far one is not looked at", near: red, far: broken, at: 1, colour: Red, step: 2},
-		{about: "it is, where the learner is near it", near: red, far: broken, at: 2, colour: NotBuilt},
+		{about: "nor where it is the next one", near: red, far: broken, at: 2, colour: Red, step: 2},
+		{about: "it is, where the learner is at it", near: red, far: broken, at: 3, colour: NotBuilt},
+		{about: "it is, when the step before it turns green", near: green, far: sound, at: 2, colour: Red, step: 3},
 		{about: "it is, when the near ones are green", near: green, far: sound, at: 1, colour: Red, step: 3},
 		{about: "it is, when a near one needs it", near: green + "\nvar _ = help\n", far: sound, at: 1, colour: Red, step: 3},
 		{about: "it is, when everything is wanted", near: red, far: broken, at: 1, all: true, colour: NotBuilt},
