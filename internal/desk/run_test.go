@@ -11,7 +11,7 @@ import (
 	"github.com/kafka-katas/kafka-katas/internal/verdict"
 )
 
-// Where the learner is says what need not be compiled: a file two files ahead is looked at when it is no longer that.
+// Where the learner is says what need not be compiled: a file that is ahead is looked at when the learner is there.
 func TestARunCompilesWhatIsNearToTheLearner(t *testing.T) {
 	root := t.TempDir()
 	dir := filepath.Join(root, "katas", "lesson07")

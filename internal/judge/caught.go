@@ -7,6 +7,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/kafka-katas/kafka-katas/internal/toolchain"
 )
 
 // judgeMistakes is law 3: one go command for the mistakes of all lessons that an exploration is said to catch, and one
@@ -129,7 +131,7 @@ func (s *session) withoutExplorations() []string {
 // quick is how mistakes are built. They are meant to be wrong; it is for the specs to say how, not for vet. Each is a
 // package of its own, so that nearly all of the time goes into compiling, half of that into inlining, and into linking, half
 // of that into what only a debugger reads.
-var quick = []string{"-vet=off", "-gcflags=-l -dwarf=false", "-ldflags=-s -w"}
+var quick = []string{"-vet=off", "-gcflags=" + toolchain.GCFlags, "-ldflags=" + toolchain.LDFlags}
 
 // A mistake that got away is looked at again so many times, each look being so many runs.
 const (

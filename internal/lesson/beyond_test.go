@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-// Who is at a step is judged without the files that are far beyond it: nothing before them may need what they declare.
-func TestNoSpecificationNeedsWhatIsFarBeyondIt(t *testing.T) {
+// Who is at a step is judged without the files that are beyond it: nothing before them may need what they declare.
+func TestNoSpecificationNeedsWhatIsBeyondIt(t *testing.T) {
 	all, err := All(filepath.Join("..", ".."))
 	if err != nil || len(all) == 0 {
 		t.Fatal(all, err)

@@ -5,6 +5,7 @@ package verdict
 import (
 	"cmp"
 	"maps"
+	"math"
 	"regexp"
 	"slices"
 	"strconv"
@@ -163,6 +164,7 @@ func (r *reading) verdict(name string) *Verdict {
 			v.Red = append(v.Red, n)
 		}
 	}
+	slices.SortStableFunc(reds, func(a, b *test) int { return cmp.Compare(rank(a), rank(b)) })
 	for _, t := range reds {
 		v.Reds = append(v.Reds, t.name)
 		v.Failures = append(v.Failures, body(t.output.String()))
@@ -182,6 +184,14 @@ func (r *reading) verdict(name string) *Verdict {
 		v.Colour, v.Failure = Red, v.Output
 	}
 	return v
+}
+
+// rank is the order in which reds are told: by step, in a step as they stand, and last what is none's.
+func rank(t *test) int {
+	if step := lesson.StepOf(t.name); step > 0 {
+		return step
+	}
+	return math.MaxInt
 }
 
 // count is how many records the first sentence of a failure is about.

@@ -3,8 +3,10 @@ package verdict
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -148,5 +150,34 @@ func TestWhatIsBeyondIsCompiledWhenItIsReached(t *testing.T) {
 		if err != nil || v.Colour != c.colour || v.Step != c.step || v.Took <= 0 {
 			t.Errorf("%s: %+v, %v", c.about, v, err)
 		}
+	}
+}
+
+// A file's steps need not follow each other: what is red beyond a step of a file that was left out is not the first red.
+func TestAStepOfAnotherFileMayComeFirst(t *testing.T) {
+	l := aLesson(t, "func TestStep01_One(t *testing.T) {}\n")
+	spec := "package lesson07\n\nimport \"testing\"\n\nfunc TestStep0%d_It(t *testing.T) { %s }\n\nfunc TestStep0%d_It(t *testing.T) { t.Error(\"no\") }\n"
+	err := errors.Join(
+		os.WriteFile(filepath.Join(l.Dir(), "step02_test.go"), fmt.Appendf(nil, spec, 2, "", 4), 0o644),
+		os.WriteFile(filepath.Join(l.Dir(), "step03_test.go"), fmt.Appendf(nil, spec, 3, `t.Error("no")`, 5), 0o644),
+		os.WriteFile(filepath.Join(l.Dir(), "step06_test.go"), []byte("package lesson07\n\nfunc TestStep06_It(t *testing.T) { it does not compile }\n"), 0o644))
+	found, err2 := lesson.Find(l.Root, "07")
+	if err = errors.Join(err, err2); err != nil {
+		t.Fatal(err)
+	}
+	for at := 2; at <= 3; at++ {
+		v, err := Run(t.Context(), Request{Lesson: found, Near: at})
+		if err != nil || v.Step != 3 || v.FirstRed != "TestStep03_It" || !slices.Equal(v.Red, []int{3, 4, 5}) {
+			t.Errorf("at step %d: %+v, %v", at, v, err)
+		}
+	}
+}
+
+func TestARunThatIsCancelledBeforehandIsCancelled(t *testing.T) {
+	l := aLesson(t, three)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if v, err := Run(ctx, Request{Lesson: l}); err != nil || v.Colour != Cancelled {
+		t.Errorf("%+v, %v", v, err)
 	}
 }

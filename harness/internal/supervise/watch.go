@@ -76,7 +76,7 @@ func watch(limit time.Duration, mine func(string) bool, onStall func(stacks.Diag
 		if grown(mine, onStall) { // which slows everything down, the looking too
 			return
 		}
-		if stacks.Stuck(a, b) || spent(limit, time.Since(begin), processorTime()-used, stacks.Moves(a, b)) {
+		if stacks.Stuck(a, b) || spent(limit, still.last.Sub(begin), processorTime()-used, stacks.Moves(a, b)) {
 			select {
 			case <-done:
 			default:

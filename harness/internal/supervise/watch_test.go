@@ -65,3 +65,23 @@ func TestProcessorTime_GrowsWithWork(t *testing.T) {
 		}
 	}
 }
+
+// A process stood still if a look comes late and nothing was computed since the one before, wherever in between; no moment
+// counts twice.
+func TestStandstill_IsWhatIsMissingBetweenTwoLooks(t *testing.T) {
+	s := newStandstill()
+	if got := s.since(); got != 0 {
+		t.Errorf("at once: %v", got)
+	}
+	s.last = s.last.Add(-time.Minute)
+	if got := s.since(); got < time.Minute {
+		t.Errorf("after a minute in which nothing was computed: %v", got)
+	}
+	if got := s.since(); got != 0 {
+		t.Errorf("once more: %v", got)
+	}
+	s.last, s.used = s.last.Add(-time.Minute), s.used-30*time.Second
+	if got := s.since(); got != 0 {
+		t.Errorf("after a minute in which half a minute was computed: %v", got)
+	}
+}
