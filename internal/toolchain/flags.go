@@ -1,6 +1,9 @@
 package toolchain
 
-import "runtime"
+import (
+	"os"
+	"runtime"
+)
 
 // Flags of the go command.
 const (
@@ -9,10 +12,13 @@ const (
 )
 
 // Tags returns the build tags for a program that is run once, joined to these: on Linux and its like the standard library
-// looks up names and users without C then, and the linker has a seventh less to do.
+// looks up names and users without C then, and the linker has a seventh less to do. Stories on a real Kafka (KAFKA_BROKERS)
+// find it by whatever names the system knows, and so with C.
 func Tags(tags string) string {
-	switch runtime.GOOS {
-	case "darwin", "windows": // they need no C for it
+	switch {
+	case runtime.GOOS == "darwin", runtime.GOOS == "windows": // they need no C for it
+		return tags
+	case os.Getenv("KAFKA_BROKERS") != "":
 		return tags
 	}
 	return tags + ",netgo,osusergo"
