@@ -20,8 +20,14 @@ func Growth(kind Kind, sentence string, gs []Goroutine, mine func(file string) b
 	if at, n := commonest(s.gs, mine); n > 1000 {
 		return Diagnosis{kind, fmt.Sprintf("%s, and %d goroutines were started in %s at %s", sentence, n, at.Name(false), at.Place()), why, at}
 	}
-	busy, ok := s.prefer(func(g Goroutine) bool { return running(g) && !infrastructure(g) })
-	if at, mine := busy.mineOf(mine); ok && mine {
+	busy, _ := s.prefer(func(g Goroutine) bool { return running(g) && !infrastructure(g) })
+	at, found := busy.mineOf(mine)
+	if !found { // who allocates is out of its bubble while it helps the collector, or waits to start it (runtime.gcAssistAlloc)
+		s.gs = gs
+		busy, _ = s.prefer(func(g Goroutine) bool { return g.Bubble == 0 && (running(g) || g.State == "semacquire") })
+		at, found = busy.mineOf(mine)
+	}
+	if found {
 		return Diagnosis{kind, sentence + " while " + at.Name(false) + " (" + at.Place() + ") ran", why, at}
 	}
 	return Diagnosis{kind, sentence, why, Frame{}}
