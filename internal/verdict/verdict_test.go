@@ -181,3 +181,25 @@ func TestARunThatIsCancelledBeforehandIsCancelled(t *testing.T) {
 		t.Errorf("%+v, %v", v, err)
 	}
 }
+
+// Who asks for everything, or for what takes minutes to run, has everything compiled at once.
+func TestWhatIsAskedForInTheEnvironmentIsRunOnce(t *testing.T) {
+	l := aLesson(t, "func TestStep01_One(t *testing.T) { t.Error(\"no\") }\n")
+	if err := os.WriteFile(filepath.Join(l.Dir(), "step02_test.go"), []byte("package lesson07\n\nfunc TestStep02_Two(t *testing.T) { it does not compile }\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	found, err := lesson.Find(l.Root, "07")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, env := range []struct{ name, value, colour string }{
+		{"KATA_ALL", "", Red}, {"KATA_ALL", "1", NotBuilt}, {"KATA_EXPLORE", "10m", NotBuilt}, {"KAFKA_BROKERS", "localhost:9092", NotBuilt},
+	} {
+		t.Run(env.name+"="+env.value, func(t *testing.T) {
+			t.Setenv(env.name, env.value)
+			if v, err := Run(t.Context(), Request{Lesson: found, Near: 1}); err != nil || v.Colour != env.colour {
+				t.Errorf("%+v, %v", v, err)
+			}
+		})
+	}
+}
