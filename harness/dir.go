@@ -4,6 +4,8 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+
+	"github.com/kafka-katas/kafka-katas/harness/internal/supervise"
 )
 
 // Dir is a folder that outlives the process: the next life under the same name finds in it what this one had written
@@ -15,7 +17,9 @@ func (p *Process) Dir() string {
 	if dir != "" {
 		return dir
 	}
-	dir, err := os.MkdirTemp(p.w.test.TempDir(), "disk")
+	scratch := p.w.test.TempDir()
+	supervise.Scratch(scratch)
+	dir, err := os.MkdirTemp(scratch, "disk")
 	p.w.arrange(err)
 	if old := p.w.disk(p.Name); old != "" {
 		p.w.arrange(os.CopyFS(dir, os.DirFS(old)))

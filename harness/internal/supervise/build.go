@@ -1,7 +1,6 @@
 package supervise
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -13,42 +12,96 @@ import (
 	"github.com/kafka-katas/kafka-katas/internal/toolchain"
 )
 
-// errSaid is an error that has been printed.
-var errSaid = errors.New("said before")
-
 const withTag = "pass -tags synctests yourself, as `go tool kata` does"
 
-// rebuild builds the package under test with the tag synctests, otherwise as this binary was built, and returns the
-// new test binary.
-func rebuild(dir string) (program string, err error) {
+// A build makes the package under test with the tag synctests, otherwise as this binary was built.
+type build struct {
+	dir     string
+	pkg     string
+	program string
+	cmd     *exec.Cmd
+	out     *os.File
+	err     error
+	ended   chan struct{} // nil before it begins
+}
+
+func newBuild(dir string) *build {
+	return &build{dir: dir, program: filepath.Join(dir, filepath.Base(os.Args[0]))}
+}
+
+// begin starts the go command, the first time.
+func (b *build) begin() {
+	if b.ended != nil {
+		return
+	}
+	b.ended = make(chan struct{})
+	if b.err = b.start(); b.err != nil {
+		close(b.ended)
+		return
+	}
+	go func() {
+		defer close(b.ended)
+		defer b.out.Close()
+		if err := b.cmd.Wait(); err != nil {
+			said, _ := os.ReadFile(b.out.Name())
+			b.err = fmt.Errorf("%sharness: the package cannot be built with the tag synctests, which its tests need", said)
+		} else if _, err := os.Stat(b.program); err != nil {
+			b.err = fmt.Errorf("harness: %s has no tests on disk, so they cannot be built again with the tag synctests. If they were laid over with -overlay, %s", b.pkg, withTag)
+		}
+	}()
+}
+
+func (b *build) start() error {
 	goCommand, err := exec.LookPath("go")
 	if err != nil {
-		return "", fmt.Errorf("the tests need the build tag synctests, and there is no go command here to build them with it; %s", withTag)
+		return fmt.Errorf("harness: the tests need the build tag synctests, and there is no go command here to build them with it; %s", withTag)
 	}
-	pkg := packagePath()
-	if pkg == "" {
-		pkg = "."
+	if b.pkg = packagePath(); b.pkg == "" {
+		b.pkg = "."
 	}
-	program = filepath.Join(dir, filepath.Base(os.Args[0]))
-	cmd := exec.Command(goCommand, append(append([]string{"test", "-c", "-o", program}, buildFlags()...), pkg)...)
-	cmd.Env = toolchain.Env(os.Environ())
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		fmt.Fprintf(os.Stderr, "%sharness: the package cannot be built with the tag synctests, which its tests need\n", out)
-		return "", errSaid
+	// What it says goes to a file, so that nothing holds it up when nobody waits for it any more.
+	if b.out, err = os.Create(filepath.Join(b.dir, "build")); err != nil {
+		return fmt.Errorf("harness: %w", err)
 	}
-	if _, err := os.Stat(program); err != nil {
-		return "", fmt.Errorf("%s has no tests on disk, so they cannot be built again with the tag synctests. If they were laid over with -overlay, %s", pkg, withTag)
+	b.cmd = exec.Command(goCommand, append(append([]string{"test", "-c", "-o", b.program}, buildFlags()...), b.pkg)...)
+	b.cmd.Env = toolchain.Env(os.Environ())
+	b.cmd.Stdout, b.cmd.Stderr = b.out, b.out
+	if err := b.cmd.Start(); err != nil {
+		b.out.Close()
+		return fmt.Errorf("harness: the go command cannot be started: %w", err)
 	}
-	return program, nil
+	return nil
+}
+
+// wait returns the new test binary, or what to print instead, or the signal that came first.
+func (b *build) wait(signals <-chan os.Signal) (program string, sig os.Signal, err error) {
+	b.begin()
+	select {
+	case <-b.ended:
+		return b.program, nil, b.err
+	case sig := <-signals:
+		b.cancel()
+		return "", sig, nil
+	}
+}
+
+// cancel says that nobody needs the binary. The go command cleans up after itself.
+func (b *build) cancel() {
+	if b.ended == nil || b.cmd == nil {
+		return
+	}
+	select {
+	case <-b.ended:
+	default:
+		if b.cmd.Process.Signal(os.Interrupt) != nil {
+			b.cmd.Process.Kill()
+		}
+	}
 }
 
 // buildFlags repeat how this binary was built, as far as it knows. The environment's GOFLAGS are inherited.
 func buildFlags() []string {
 	tags, gcflags, ldflags := toolchain.Tags("synctests"), "-gcflags="+toolchain.GCFlags, toolchain.LDFlags
-	if direct() {
-		gcflags = "" // what is measured is compiled as it will run
-	}
 	var out []string
 	if info, ok := debug.ReadBuildInfo(); ok {
 		for _, s := range info.Settings {

@@ -17,7 +17,7 @@ const statusEnv = "KATA_SUPERVISED"
 
 // A note is one line of the status file.
 type note struct {
-	Do      string // "start", "end", "give up", "done"
+	Do      string // "start", "end", "broken", "give up", "scratch", "done"
 	Test    string `json:",omitempty"`
 	At      time.Time
 	Failed  bool   `json:",omitempty"`
@@ -28,13 +28,16 @@ type note struct {
 var child struct {
 	sync.Mutex
 	status  *os.File // nil in a process that nobody supervises
+	trial   bool     // it has not the tag
 	running []string
 	failed  []string
 }
 
-// beChild takes up the work of a child. The variable goes, so that what the tests start is not taken for one.
+// beChild takes up the work of a child. The variables go, so that what the tests start is not taken for one.
 func beChild(status string) error {
+	child.trial = os.Getenv(trialEnv) != ""
 	os.Unsetenv(statusEnv)
+	os.Unsetenv(trialEnv)
 	for _, n := range readNotes(status) {
 		if n.Do == "end" && n.Failed || n.Do == "broken" {
 			child.failed = append(child.failed, n.Test)
@@ -101,6 +104,14 @@ func GiveUp(test, verdict, text string) {
 	}
 	tell(note{Do: "give up", Test: test, Verdict: verdict, Text: text})
 	syscall.Exit(1) // not os.Exit: nothing that was registered to run at exit may keep it
+}
+
+// Scratch says that a test works in this folder, one of those that T.TempDir gave it. When the process ends before it has
+// removed it, its parent does.
+func Scratch(dir string) {
+	child.Lock()
+	defer child.Unlock()
+	tell(note{Do: "scratch", Text: dir})
 }
 
 // giveUpAll is GiveUp for all tests that run.

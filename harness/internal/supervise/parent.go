@@ -2,6 +2,7 @@ package supervise
 
 import (
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -9,7 +10,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/kafka-katas/kafka-katas/internal/toolchain"
@@ -26,10 +26,10 @@ type parent struct {
 	seen   seen
 	out    *output
 	errs   *output
-	read   int      // notes read so far
-	skip   []string // tests that need not run in the next child
-	faults int      // of the race detector itself
-	signal atomic.Value
+	read   int       // notes read so far
+	skip   []string  // tests that need not run in the next child
+	faults int       // of the race detector itself
+	signal os.Signal // that was passed on
 }
 
 func newParent(program, dir string, mine func(string) bool) (*parent, error) {
@@ -71,9 +71,9 @@ func (p *parent) run() (code int, sig os.Signal) {
 			fmt.Fprintln(os.Stderr, "harness: the tests cannot be started:", err)
 			return 2, nil
 		}
-		if s, ok := p.signal.Load().(os.Signal); ok && !end.done {
+		if p.signal != nil && !end.done {
 			p.release()
-			return 1, s
+			return 1, p.signal
 		}
 		if end.done {
 			p.release()
@@ -129,48 +129,64 @@ func (p *parent) child(signals <-chan os.Signal) (ending, error) {
 	if !p.deadline.IsZero() && p.seen.rerun {
 		left = max(time.Until(p.deadline), time.Millisecond)
 	}
-	cmd := exec.Command(p.program, arguments(p.skip, left)...)
-	cmd.Args[0] = os.Args[0]
-	cmd.Env = append(toolchain.Tests(os.Environ()), statusEnv+"="+p.status, "GODEBUG="+ancestors(os.Getenv("GODEBUG")))
-	cmd.Stdout = p.out
-	cmd.Stderr = p.out
+	out, errs := io.Writer(p.out), io.Writer(p.out)
 	if p.errs != p.out {
-		cmd.Stderr = p.errs
+		errs = p.errs
 	}
+	cmd := command(p.program, arguments(p.skip, left), p.status, out, errs)
+	gone, err := start(cmd)
+	if err != nil {
+		return ending{}, err
+	}
+	for running := true; running; {
+		select {
+		case <-gone:
+			running = false
+		case s := <-signals:
+			if p.signal != nil {
+				cmd.Process.Kill() // asked twice
+			}
+			p.signal = s
+			cmd.Process.Signal(s)
+		}
+	}
+	p.out.flush()
+	p.errs.flush()
+	return p.ending(cmd.ProcessState), nil
+}
+
+// command is how a child is started that runs the tests of program.
+func command(program string, args []string, status string, out, errs io.Writer) *exec.Cmd {
+	cmd := exec.Command(program, args...)
+	cmd.Args[0] = os.Args[0]
+	cmd.Env = append(toolchain.Tests(os.Environ()), statusEnv+"="+status, "GODEBUG="+ancestors(os.Getenv("GODEBUG")))
+	cmd.Stdout, cmd.Stderr = out, errs
 	cmd.WaitDelay = time.Second // if a grandchild keeps a pipe open
+	return cmd
+}
+
+// start starts a child, whose state is known when gone is closed.
+func start(cmd *exec.Cmd) (gone <-chan struct{}, err error) {
 	// Nobody types in a test. A reader finds neither a line nor the end, so that it is seen to wait for standard input;
 	// at an end of file it would go on with an error that says nothing of the cause.
 	in, hold, err := os.Pipe()
 	if err != nil {
-		return ending{}, err
+		return nil, err
 	}
-	defer hold.Close()
 	cmd.Stdin = in
 	err = cmd.Start()
 	in.Close()
 	if err != nil {
-		return ending{}, err
+		hold.Close()
+		return nil, err
 	}
-
-	gone := make(chan struct{})
+	ended := make(chan struct{})
 	go func() {
-		for {
-			select {
-			case <-gone:
-				return
-			case s := <-signals:
-				if p.signal.Swap(s) != nil {
-					cmd.Process.Kill() // asked twice
-				}
-				cmd.Process.Signal(s)
-			}
-		}
+		cmd.Wait()
+		hold.Close()
+		close(ended)
 	}()
-	cmd.Wait()
-	close(gone)
-	p.out.flush()
-	p.errs.flush()
-	return p.ending(cmd.ProcessState), nil
+	return ended, nil
 }
 
 // ancestors adds to GODEBUG that each goroutine remembers where the code was that started it: a diagnosis can
@@ -189,12 +205,11 @@ func (p *parent) ending(state *os.ProcessState) ending {
 	notes := readNotes(p.status)
 	fresh := notes[min(p.read, len(notes)):]
 	p.read = len(notes)
+	e.running = inFlight(fresh)
+	sweep(fresh)
 	for _, n := range fresh {
 		switch n.Do {
-		case "start":
-			e.running = append(e.running, n)
 		case "end":
-			e.running = slices.DeleteFunc(e.running, func(s note) bool { return s.Test == n.Test })
 			e.after = n.Test
 			p.skipTest(n.Test)
 		case "give up":
@@ -209,6 +224,29 @@ func (p *parent) ending(state *os.ProcessState) ending {
 	return e
 }
 
+// inFlight are the tests that had begun and not ended.
+func inFlight(notes []note) (out []note) {
+	for _, n := range notes {
+		switch n.Do {
+		case "start":
+			out = append(out, n)
+		case "end":
+			out = slices.DeleteFunc(out, func(s note) bool { return s.Test == n.Test })
+		}
+	}
+	return out
+}
+
+// sweep removes what a child had no time to remove.
+func sweep(notes []note) {
+	for _, n := range notes {
+		if n.Do == "scratch" {
+			os.RemoveAll(n.Text)
+			os.Remove(filepath.Dir(n.Text)) // the test's, of which that was one: not if there is more in it
+		}
+	}
+}
+
 // skipTest leaves a top-level test out of the next child.
 func (p *parent) skipTest(name string) {
 	top, _, sub := strings.Cut(name, "/")
@@ -217,6 +255,9 @@ func (p *parent) skipTest(name string) {
 	}
 }
 
+// timedOut is how the testing package begins to say that it ends the tests by -timeout.
+const timedOut = "panic: test timed out after "
+
 // passThrough tells the endings that speak for themselves: the testing package's own time-out, a dump that someone asked
 // for, a wrong flag.
 func (p *parent) passThrough(e ending) bool {
@@ -224,7 +265,7 @@ func (p *parent) passThrough(e ending) bool {
 		return false
 	}
 	held := p.seen.held.Bytes()
-	for _, s := range []string{"panic: test timed out after ", "SIGQUIT: "} {
+	for _, s := range []string{timedOut, "SIGQUIT: "} {
 		if strings.HasPrefix(string(held), s) {
 			return true
 		}

@@ -1,7 +1,6 @@
 package supervise
 
 import (
-	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -69,7 +68,7 @@ func Main(run func() int, opts ...Option) (code int) {
 	return code
 }
 
-// supervise builds the child if need be and runs it until every test has a verdict.
+// supervise has a child run the tests, by a trial or as often as it takes, until every test has a verdict.
 func supervise(s settings) int {
 	dir, err := os.MkdirTemp("", "kata-")
 	if err != nil {
@@ -77,32 +76,46 @@ func supervise(s settings) int {
 		return 2
 	}
 	defer os.RemoveAll(dir)
-
-	program, err := os.Executable()
-	if !tagged {
-		program, err = rebuild(dir)
-	}
-	if err != nil {
-		if !errors.Is(err, errSaid) {
-			fmt.Fprintln(os.Stderr, "harness:", err)
-		}
-		return 2
-	}
-	p, err := newParent(program, dir, s.mine)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "harness:", err)
-		return 2
-	}
 	held := make(chan os.Signal, 8) // one that comes again, as from a terminal and from who started this, must not cut the end short
 	signal.Notify(held, forwarded...)
 	defer signal.Stop(held)
-	code, sig := p.run()
+
+	code, sig := s.verdicts(dir, held)
 	s.finally()
 	if sig != nil {
 		os.RemoveAll(dir)
 		dieBy(sig)
 	}
 	return code
+}
+
+// verdicts runs the tests. sig is the signal by which the run was ended, if it was.
+func (s settings) verdicts(dir string, signals <-chan os.Signal) (code int, sig os.Signal) {
+	program, err := os.Executable()
+	if !tagged {
+		b := newBuild(dir)
+		if code, sig, counts := try(dir, b); counts {
+			b.cancel()
+			return code, sig
+		}
+		program, sig, err = b.wait(signals)
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 2, nil
+		}
+		if sig != nil {
+			return 1, sig
+		}
+	}
+	var p *parent
+	if err == nil {
+		p, err = newParent(program, dir, s.mine)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "harness:", err)
+		return 2, nil
+	}
+	return p.run()
 }
 
 // onSignal has f called before a signal ends this process, until stop.

@@ -22,10 +22,7 @@ func TestScripts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	program := filepath.Join(t.TempDir(), "shop.test")
-	if out, err := exec.Command("go", "test", "-c", "-tags", "synctests", "-o", program, "./testdata/shop").CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
+	program, untagged := shop(t, "-tags=synctests"), shop(t)
 	testscript.Run(t, testscript.Params{
 		Dir: filepath.Join("testdata", "script"),
 		Setup: func(env *testscript.Env) error {
@@ -35,6 +32,7 @@ func TestScripts(t *testing.T) {
 				}
 			}
 			env.Setenv("SHOP", program)
+			env.Setenv("UNTAGGED", untagged)
 			env.Setenv("SHOPDIR", dir)
 			empty := filepath.Join(filepath.Dir(dir), "empty")
 			env.Setenv("EMPTY", empty)
@@ -49,8 +47,20 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"sameButTimes": sameButTimes,
 			"sameEvents":   sameEvents,
+			"empty":        empty,
 		},
 	})
+}
+
+// shop builds the test programs.
+func shop(t *testing.T, flags ...string) (program string) {
+	t.Helper()
+	program = filepath.Join(t.TempDir(), "shop.test")
+	args := append([]string{"test", "-c", "-o", program}, flags...)
+	if out, err := exec.Command("go", append(args, "./testdata/shop")...).CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	return program
 }
 
 var times = regexp.MustCompile(`\(\d+\.\d\ds\)`)
@@ -60,6 +70,15 @@ func sameButTimes(ts *testscript.TestScript, neg bool, args []string) {
 	blank := func(s string) string { return times.ReplaceAllString(s, "(0.00s)") }
 	if got, want := blank(ts.ReadFile(args[0])), blank(ts.ReadFile(args[1])); (got == want) == neg {
 		ts.Fatalf("got\n%s\nwant\n%s", got, want)
+	}
+}
+
+// empty looks for what was left behind in a folder.
+func empty(ts *testscript.TestScript, neg bool, args []string) {
+	entries, err := os.ReadDir(ts.MkAbs(args[0]))
+	ts.Check(err)
+	if (len(entries) == 0) == neg {
+		ts.Fatalf("in %s: %v", args[0], entries)
 	}
 }
 

@@ -48,6 +48,11 @@ func watch(limit time.Duration, mine func(string) bool, onStall func(stacks.Diag
 	used := processorTime()
 	still := newStandstill()
 	begin := still.last
+	probe := probe
+	if child.trial {
+		limit, probe = min(limit, trialLimit), trialProbe
+		onStall = func(stacks.Diagnosis) { giveUpAll("BROKEN", "") } // it says nothing of the program
+	}
 	limit -= gap
 	tick := time.NewTicker(sample)
 	defer tick.Stop()

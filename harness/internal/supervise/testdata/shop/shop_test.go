@@ -87,8 +87,26 @@ func TestAlone(t *testing.T) {
 	}
 }
 
+func TestLock(t *testing.T) {
+	supervise.Scratch(t.TempDir())
+	story(t, func() {
+		fmt.Println("locked")
+		KeepLocked()
+	})
+}
+
+func TestAWhile(t *testing.T) {
+	story(t, func() { Hello() })
+	time.Sleep(700 * time.Millisecond)
+}
+
 func TestSlow(t *testing.T) {
 	fmt.Println("pid", os.Getpid())
+	if file := os.Getenv("SHOP_FILE"); file != "" {
+		if err := os.WriteFile(file, fmt.Appendln(nil, os.Getpid()), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
 	select {}
 }
 
