@@ -205,7 +205,7 @@ func (e *exam) editor() Finding {
 			if s.name == "VS Code" {
 				mend = "git checkout .vscode/settings.json"
 			}
-			return Finding{Note, fmt.Sprintf("%s does not set the build tag synctests: its debugger will see a program that is not run", s.file), mend}
+			return Finding{Note, fmt.Sprintf("%s does not set the build tag synctests: in its debugger, virtual time can stand still", s.file), mend}
 		}
 		found = s.name
 	}

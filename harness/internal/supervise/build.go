@@ -23,10 +23,11 @@ type build struct {
 	out     *os.File
 	err     error
 	ended   chan struct{} // nil before it begins
+	built   chan struct{} // closed if there is a program
 }
 
 func newBuild(dir string) *build {
-	return &build{dir: dir, program: filepath.Join(dir, filepath.Base(os.Args[0]))}
+	return &build{dir: dir, program: filepath.Join(dir, filepath.Base(os.Args[0])), built: make(chan struct{})}
 }
 
 // begin starts the go command, the first time.
@@ -47,6 +48,8 @@ func (b *build) begin() {
 			b.err = fmt.Errorf("%sharness: the package cannot be built with the tag synctests, which its tests need", said)
 		} else if _, err := os.Stat(b.program); err != nil {
 			b.err = fmt.Errorf("harness: %s has no tests on disk, so they cannot be built again with the tag synctests. If they were laid over with -overlay, %s", b.pkg, withTag)
+		} else {
+			close(b.built)
 		}
 	}()
 }

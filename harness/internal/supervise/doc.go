@@ -4,8 +4,12 @@
 // A call of os.Exit, a panic in some goroutine, a loop that eats all memory: each ends a test process, and with it
 // the tests that had not run yet. So [Main], called from TestMain, starts the test binary once more as a child and
 // looks after it: when the child ends before its time, the test that was running is reported as failed with a sentence
-// that says how, and another child runs the tests that are left. It also sees to it that the child is built with the
-// tag synctests, without which kgo's mutexes can hold a bubble's virtual time.
+// that says how, and another child runs the tests that are left.
+//
+// It also sees to the tag synctests, without which kgo's mutexes can hold a bubble's virtual time. A program that lacks it
+// runs all tests once as it is, on trial: nothing is printed before the end. If all come to an end, and most do, that is
+// the run. If one stands still, or the process breaks, or the trial takes longer than building the same program with
+// the tag, nothing of it counts, and the run is that program's.
 //
 // Usage, by the harness:
 //
