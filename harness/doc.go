@@ -43,7 +43,7 @@
 // # Running
 //
 // The tests are plain go test. The build tag synctests, which kgo needs in virtual time, is supplied if a story turns out
-// to need it, at the price of a second build: go test -tags synctests is quicker then. A test whose program deadlocks, spins, panics,
+// to need it or the program breaks, at the price of a second build: go test -tags synctests is quicker then. A test whose program deadlocks, spins, panics,
 // leaks or exits fails with a sentence that says so, and the tests after it still run. Under a debugger no watchdog
 // barks; set KATA_DEBUG=1 where it is not noticed. Steps (TestStep01_…) after a red one are skipped unless -all is given.
 //

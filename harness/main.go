@@ -23,7 +23,8 @@ var all = flag.Bool("all", false, "kata: run every step although an earlier one 
 //
 // It runs the tests in a supervised process of their own, so that a program that exits, panics in a goroutine or eats
 // all memory gets a verdict and the later tests still run. Where the build tag synctests is missing and a story needs it, as
-// kgo does in virtual time, the same tests are built with it and run from the beginning. Main does not return.
+// kgo may in virtual time, or the program breaks, the same tests are built with it and run from the beginning. Main does
+// not return.
 func Main(m *testing.M) {
 	flag.Parse()
 	mainCalled.set()

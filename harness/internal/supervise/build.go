@@ -26,8 +26,9 @@ type build struct {
 	built   chan struct{} // closed if there is a program
 }
 
+// newBuild works in dir, which it makes.
 func newBuild(dir string) *build {
-	return &build{dir: dir, program: filepath.Join(dir, filepath.Base(os.Args[0])), built: make(chan struct{})}
+	return &build{dir: dir, program: filepath.Join(dir, "program", filepath.Base(os.Args[0])), built: make(chan struct{})}
 }
 
 // begin starts the go command, the first time.
@@ -62,13 +63,16 @@ func (b *build) start() error {
 	if b.pkg = packagePath(); b.pkg == "" {
 		b.pkg = "."
 	}
-	// What it says goes to a file, so that nothing holds it up when nobody waits for it any more.
-	if b.out, err = os.Create(filepath.Join(b.dir, "build")); err != nil {
+	if err := os.MkdirAll(filepath.Dir(b.program), 0o700); err != nil {
+		return fmt.Errorf("harness: %w", err)
+	}
+	if b.out, err = os.Create(filepath.Join(b.dir, "said")); err != nil {
 		return fmt.Errorf("harness: %w", err)
 	}
 	b.cmd = exec.Command(goCommand, append(append([]string{"test", "-c", "-o", b.program}, buildFlags()...), b.pkg)...)
-	b.cmd.Env = toolchain.Env(os.Environ())
+	b.cmd.Env = append(toolchain.Env(os.Environ()), "GOTMPDIR="+b.dir) // go test -c leaves its own there when it is ended
 	b.cmd.Stdout, b.cmd.Stderr = b.out, b.out
+	group(b.cmd)
 	if err := b.cmd.Start(); err != nil {
 		b.out.Close()
 		return fmt.Errorf("harness: the go command cannot be started: %w", err)
@@ -88,17 +92,16 @@ func (b *build) wait(signals <-chan os.Signal) (program string, sig os.Signal, e
 	}
 }
 
-// cancel says that nobody needs the binary. The go command cleans up after itself.
+// cancel ends the go command, if it runs, with all that it has started.
 func (b *build) cancel() {
-	if b.ended == nil || b.cmd == nil {
+	if b.ended == nil {
 		return
 	}
 	select {
 	case <-b.ended:
 	default:
-		if b.cmd.Process.Signal(os.Interrupt) != nil {
-			b.cmd.Process.Kill()
-		}
+		endGroup(b.cmd)
+		<-b.ended
 	}
 }
 

@@ -28,16 +28,13 @@ type note struct {
 var child struct {
 	sync.Mutex
 	status  *os.File // nil in a process that nobody supervises
-	trial   bool     // it has not the tag
 	running []string
 	failed  []string
 }
 
-// beChild takes up the work of a child. The variables go, so that what the tests start is not taken for one.
+// beChild takes up the work of a child. The variable goes, so that what the tests start is not taken for one.
 func beChild(status string) error {
-	child.trial = os.Getenv(trialEnv) != ""
 	os.Unsetenv(statusEnv)
-	os.Unsetenv(trialEnv)
 	for _, n := range readNotes(status) {
 		if n.Do == "end" && n.Failed || n.Do == "broken" {
 			child.failed = append(child.failed, n.Test)

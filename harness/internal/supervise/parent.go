@@ -5,7 +5,6 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"os/signal"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -60,11 +59,7 @@ func sameFile(a, b *os.File) bool {
 const maxChildren = 10
 
 // run starts children until every test has a verdict. sig is the signal by which the run was ended, if it was.
-func (p *parent) run() (code int, sig os.Signal) {
-	signals := make(chan os.Signal, 8)
-	signal.Notify(signals, forwarded...)
-	defer signal.Stop(signals)
-
+func (p *parent) run(signals <-chan os.Signal) (code int, sig os.Signal) {
 	for n := 1; ; {
 		end, err := p.child(signals)
 		if err != nil {

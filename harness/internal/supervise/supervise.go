@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"syscall"
 	"testing"
 )
@@ -76,11 +77,11 @@ func supervise(s settings) int {
 		return 2
 	}
 	defer os.RemoveAll(dir)
-	held := make(chan os.Signal, 8) // one that comes again, as from a terminal and from who started this, must not cut the end short
-	signal.Notify(held, forwarded...)
-	defer signal.Stop(held)
+	signals := make(chan os.Signal, 8) // until the end: one that comes again, as from a terminal and from who started this, must not cut it short
+	signal.Notify(signals, forwarded...)
+	defer signal.Stop(signals)
 
-	code, sig := s.verdicts(dir, held)
+	code, sig := s.verdicts(dir, signals)
 	s.finally()
 	if sig != nil {
 		os.RemoveAll(dir)
@@ -93,9 +94,8 @@ func supervise(s settings) int {
 func (s settings) verdicts(dir string, signals <-chan os.Signal) (code int, sig os.Signal) {
 	program, err := os.Executable()
 	if !tagged {
-		b := newBuild(dir)
-		if code, sig, counts := try(dir, b); counts {
-			b.cancel()
+		b := newBuild(filepath.Join(dir, "build"))
+		if code, sig, counts := try(dir, b, signals); counts {
 			return code, sig
 		}
 		program, sig, err = b.wait(signals)
@@ -115,7 +115,7 @@ func (s settings) verdicts(dir string, signals <-chan os.Signal) (code int, sig 
 		fmt.Fprintln(os.Stderr, "harness:", err)
 		return 2, nil
 	}
-	return p.run()
+	return p.run(signals)
 }
 
 // onSignal has f called before a signal ends this process, until stop.

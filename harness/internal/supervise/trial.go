@@ -2,17 +2,16 @@ package supervise
 
 import (
 	"bytes"
-	"fmt"
+	"flag"
 	"io"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"slices"
 	"time"
 )
 
-// trialEnv marks a child that has not the tag.
-const trialEnv = "KATA_TRIAL"
+// onTrial tells that this process is a child which lacks the tag.
+func onTrial() bool { return Supervised() && !tagged }
 
 // In a trial, the limits of a story, and between looks at whether anything moves: whoever is given up too soon has lost nothing.
 const (
@@ -20,8 +19,12 @@ const (
 	trialProbe = 250 * time.Millisecond
 )
 
-// headStart is how long a trial runs before the program with the tag is built beside it. Most trials have ended by then.
+// headStart is how long a trial runs before the program with the tag is built beside it. A trial that ends at one of a lesson's
+// first steps has ended by then.
 const headStart = 250 * time.Millisecond
+
+// maxSaid bounds, in bytes, what a trial prints: it is kept until the end.
+const maxSaid = 64 << 20
 
 // A trial runs all tests by this very program, although it lacks the tag. Where one goroutine waits for a lock of kgo's,
 // the clock cannot move then: a story ends as one that has the tag may end, or it does not end at all. So a trial in which
@@ -56,7 +59,7 @@ func (t *trial) close() {
 
 // run runs the tests, and has build begin when that takes longer. It returns whether the trial counts: it came to its end,
 // or was ended by a signal, or by -timeout while no story was told.
-func (t *trial) run(build *build) (code int, sig os.Signal, counts bool) {
+func (t *trial) run(build *build, signals <-chan os.Signal) (code int, sig os.Signal, counts bool) {
 	program, err := os.Executable()
 	if err != nil {
 		return 0, nil, false
@@ -66,23 +69,25 @@ func (t *trial) run(build *build) (code int, sig os.Signal, counts bool) {
 		return 0, nil, false
 	}
 	cmd := command(program, arguments(nil, 0), status, t.out, t.err)
-	cmd.Env = append(cmd.Env, trialEnv+"=1")
-	signals := make(chan os.Signal, 8)
-	signal.Notify(signals, forwarded...)
-	defer signal.Stop(signals)
 	ended, err := start(cmd)
 	if err != nil {
 		return 0, nil, false
 	}
-	later := time.NewTimer(headStart)
-	defer later.Stop()
-	built, overtaken := build.built, false
+	tick := time.NewTicker(headStart)
+	defer tick.Stop()
+	built, stopped := build.built, false
 	for running := true; running; {
 		select {
-		case <-later.C:
-			build.begin()
+		case <-tick.C:
+			if grouped { // otherwise it could not be ended without a trace
+				build.begin()
+			}
+			if t.said() > maxSaid {
+				stopped = true
+				cmd.Process.Kill()
+			}
 		case <-built:
-			built, overtaken = nil, true
+			built, stopped = nil, true
 			cmd.Process.Kill() // the other will tell all that this one could, and does not stand still
 		case s := <-signals:
 			if sig != nil {
@@ -96,13 +101,25 @@ func (t *trial) run(build *build) (code int, sig os.Signal, counts bool) {
 	}
 	notes := readNotes(status)
 	sweep(notes)
-	if overtaken && sig == nil {
+	switch {
+	case sig == nil && stopped:
 		return 0, nil, false
-	}
-	if slices.ContainsFunc(notes, func(n note) bool { return n.Do == "done" }) {
+	case slices.ContainsFunc(notes, func(n note) bool { return n.Do == "done" }):
 		return cmd.ProcessState.ExitCode(), nil, true
+	case sig != nil:
+		return 1, sig, true
 	}
-	return cmd.ProcessState.ExitCode(), sig, sig != nil || len(inFlight(notes)) == 0 && t.timedOut()
+	return cmd.ProcessState.ExitCode(), nil, len(inFlight(notes)) == 0 && t.timedOut()
+}
+
+// said is how many bytes it has printed.
+func (t *trial) said() (n int64) {
+	for _, f := range []*os.File{t.out, t.err} {
+		if info, err := f.Stat(); err == nil {
+			n = max(n, info.Size())
+		}
+	}
+	return n
 }
 
 // timedOut tells that the testing package ended the trial by -timeout.
@@ -112,37 +129,45 @@ func (t *trial) timedOut() bool {
 }
 
 // try runs a trial, and prints what it printed if it counts.
-func try(dir string, b *build) (code int, sig os.Signal, counts bool) {
-	if os.Getenv("KAFKA_BROKERS") != "" || os.Getenv("KATA_EXPLORE") != "" {
-		return 0, nil, false // what a story leaves behind outlives it there, and what takes minutes is not begun twice
+func try(dir string, b *build, signals <-chan os.Signal) (code int, sig os.Signal, counts bool) {
+	if lasting() {
+		return 0, nil, false
 	}
 	t, err := newTrial(dir)
 	if err != nil {
 		return 0, nil, false
 	}
 	defer t.close()
-	if code, sig, counts = t.run(b); !counts {
+	if code, sig, counts = t.run(b, signals); !counts {
 		return 0, nil, false
 	}
-	if err := t.print(); err != nil {
-		fmt.Fprintln(os.Stderr, "harness: what the tests said cannot be shown:", err)
-		code = max(code, 2)
-	}
+	b.cancel()
+	t.print()
 	return code, sig, true
 }
 
-// print shows what the trial has printed.
-func (t *trial) print() error {
-	for _, stream := range []struct{ from, to *os.File }{{t.out, os.Stdout}, {t.err, os.Stderr}} {
-		if _, err := stream.from.Seek(0, io.SeekStart); err != nil {
-			return err
-		}
-		if _, err := io.Copy(stream.to, stream.from); err != nil {
-			return err
-		}
-		if t.err == t.out {
-			break
+// lasting tells that a run leaves more than a verdict, on a real cluster or in reports, or takes as long as it is told: it is
+// not begun twice.
+func lasting() bool {
+	for _, name := range []string{"KAFKA_BROKERS", "KATA_REPORT", "KATA_EXPLORE"} {
+		if os.Getenv(name) != "" {
+			return true
 		}
 	}
-	return nil
+	report := flag.Lookup("report")
+	return report != nil && report.Value.String() != ""
+}
+
+// print shows what the trial has printed. Who cannot be shown it, cannot be told so either.
+func (t *trial) print() {
+	show(os.Stdout, t.out)
+	if t.err != t.out {
+		show(os.Stderr, t.err)
+	}
+}
+
+func show(to, from *os.File) {
+	if _, err := from.Seek(0, io.SeekStart); err == nil {
+		io.Copy(to, from)
+	}
 }

@@ -49,7 +49,7 @@ func watch(limit time.Duration, mine func(string) bool, onStall func(stacks.Diag
 	still := newStandstill()
 	begin := still.last
 	probe := probe
-	if child.trial {
+	if onTrial() {
 		limit, probe = min(limit, trialLimit), trialProbe
 		onStall = func(stacks.Diagnosis) { giveUpAll("BROKEN", "") } // it says nothing of the program
 	}

@@ -4,6 +4,9 @@ package lock
 
 import "sync"
 
+// Tagged tells that this program has the tag.
+const Tagged = false
+
 // A Lock is a mutex.
 type Lock = *sync.Mutex
 

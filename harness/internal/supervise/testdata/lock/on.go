@@ -3,6 +3,9 @@
 // Package lock has locks as kgo has them: with the tag, virtual time does not wait for who waits for one.
 package lock
 
+// Tagged tells that this program has the tag.
+const Tagged = true
+
 // A Lock is a mutex.
 type Lock chan struct{}
 

@@ -11,6 +11,7 @@ import (
 
 	"github.com/kafka-katas/kafka-katas/harness/internal/stacks"
 	"github.com/kafka-katas/kafka-katas/harness/internal/supervise"
+	"github.com/kafka-katas/kafka-katas/harness/internal/supervise/testdata/lock"
 )
 
 func TestMain(m *testing.M) { os.Exit(supervise.Main(m.Run)) }
@@ -95,9 +96,25 @@ func TestLock(t *testing.T) {
 	})
 }
 
-func TestAWhile(t *testing.T) {
-	story(t, func() { Hello() })
-	time.Sleep(700 * time.Millisecond)
+// untagged is what takes long only without the tag.
+func untagged(t *testing.T) {
+	d, err := time.ParseDuration(os.Getenv("SHOP_WHILE"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !lock.Tagged {
+		time.Sleep(d)
+	}
+}
+
+func TestAWhile(t *testing.T) { untagged(t) }
+
+func TestPrints(t *testing.T) {
+	line := strings.Repeat("x", 1<<20)
+	for range 80 {
+		fmt.Println(line)
+	}
+	untagged(t)
 }
 
 func TestSlow(t *testing.T) {
