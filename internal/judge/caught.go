@@ -131,7 +131,7 @@ func (s *session) withoutExplorations() []string {
 // quick is how mistakes are built. They are meant to be wrong; it is for the specs to say how, not for vet. Each is a
 // package of its own, so that nearly all of the time goes into compiling, half of that into inlining, and into linking, half
 // of that into what only a debugger reads.
-var quick = []string{"-vet=off", "-gcflags=" + toolchain.GCFlags, "-ldflags=" + toolchain.LDFlags}
+var quick = append(toolchain.GCFlags(), "-vet=off", "-ldflags="+toolchain.LDFlags)
 
 // A mistake that got away is looked at again so many times, each look being so many runs.
 const (

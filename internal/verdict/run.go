@@ -24,7 +24,7 @@ const Tag = "synctests"
 
 // Quick is how the tool builds what it only runs.
 func Quick() []string {
-	return []string{"-tags=" + toolchain.Tags(Tag), "-gcflags=" + toolchain.GCFlags, "-ldflags=" + toolchain.LDFlags, "-vet=off"}
+	return append(toolchain.GCFlags(), "-tags="+toolchain.Tags(Tag), "-ldflags="+toolchain.LDFlags, "-vet=off")
 }
 
 // A Request says what to run.

@@ -107,7 +107,7 @@ func (b *build) cancel() {
 
 // buildFlags repeat how this binary was built, as far as it knows. The environment's GOFLAGS are inherited.
 func buildFlags() []string {
-	tags, gcflags, ldflags := toolchain.Tags("synctests"), "-gcflags="+toolchain.GCFlags, toolchain.LDFlags
+	tags, gcflags, ldflags := toolchain.Tags("synctests"), toolchain.GCFlags(), toolchain.LDFlags
 	var out []string
 	if info, ok := debug.ReadBuildInfo(); ok {
 		for _, s := range info.Settings {
@@ -117,7 +117,7 @@ func buildFlags() []string {
 			case "-ldflags":
 				ldflags = s.Value + " " + ldflags
 			case "-gcflags":
-				gcflags = s.Key + "=" + s.Value
+				gcflags = []string{s.Key + "=" + s.Value}
 			case "-asmflags", "-asan", "-msan":
 				out = append(out, s.Key+"="+s.Value)
 			case "-trimpath":
@@ -125,10 +125,7 @@ func buildFlags() []string {
 			}
 		}
 	}
-	if gcflags != "" {
-		out = append(out, gcflags)
-	}
-	out = append(out, "-tags="+strings.Trim(tags, ","), "-ldflags="+ldflags)
+	out = append(append(out, gcflags...), "-tags="+strings.Trim(tags, ","), "-ldflags="+ldflags)
 	if raced {
 		out = append(out, "-race")
 	}
