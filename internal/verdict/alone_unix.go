@@ -12,7 +12,8 @@ import (
 // compiler, the tests and whatever they have started.
 func alone(cmd *exec.Cmd) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	// The go command removes its temporary files when it is interrupted, and is not waited for any longer than that.
+	// What the tests have made outside their process, as on a real cluster, they remove when they are interrupted, and are
+	// not waited for any longer than that.
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGINT) }
 	cmd.WaitDelay = time.Second
 }

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/kafka-katas/kafka-katas/internal/lesson"
@@ -115,6 +116,11 @@ func run(ctx context.Context, q Request, overlay string) (*Verdict, error) {
 	if ctx.Err() != nil {
 		return &Verdict{Lesson: q.Lesson.Name, Colour: Cancelled}, nil
 	}
+	work, err := os.MkdirTemp(goTemp(), "kata-")
+	if err != nil {
+		return nil, fmt.Errorf("there is no place for what the go command builds: %w; free some space, or mend TMPDIR or GOTMPDIR", err)
+	}
+	defer removeAll(work)
 	args := append([]string{"test", "-json"}, Quick()...)
 	if overlay != "" {
 		args = append(args, "-overlay", overlay)
@@ -128,7 +134,7 @@ func run(ctx context.Context, q Request, overlay string) (*Verdict, error) {
 	args = append(append(args, q.Args...), q.Lesson.Pattern())
 	cmd := exec.CommandContext(ctx, "go", args...)
 	cmd.Dir = q.Lesson.Root
-	cmd.Env = environment(q)
+	cmd.Env = append(environment(q), "GOTMPDIR="+work) // one that is interrupted while it builds removes nothing
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	cmd.WaitDelay = 2 * time.Second
@@ -154,6 +160,25 @@ func run(ctx context.Context, q Request, overlay string) (*Verdict, error) {
 		return nil, fmt.Errorf("%w: %v\n%s", ErrCommand, err, strings.TrimSpace(stderr.String()+stray))
 	}
 	return r.verdict(q.Lesson.Name), nil
+}
+
+// goTemp is the folder in which the go command is to build, "" for the system's. The user may have said so to the go command alone.
+var goTemp = sync.OnceValue(func() string {
+	out, err := exec.Command("go", "env", "GOTMPDIR").Output()
+	if err != nil {
+		return "" // the run will say what is the matter
+	}
+	return strings.TrimSpace(string(out))
+})
+
+// removeAll removes a folder in which something that was killed may still be seen for a moment.
+func removeAll(dir string) {
+	for range 20 {
+		if os.RemoveAll(dir) == nil {
+			return
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
 }
 
 func environment(q Request) []string {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -107,6 +108,47 @@ func TestACancelledRunEndsEverythingThatItStarted(t *testing.T) {
 	}
 	if took := time.Since(begin); took > 30*time.Second {
 		t.Errorf("it was waited for: %v", took)
+	}
+}
+
+// Each save while the go command still builds ends a run: nothing may pile up.
+func TestARunThatIsCancelledWhileItBuildsLeavesNothingBehind(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("the compiler cannot be ended with the go command there")
+	}
+	l := aLesson(t, "func TestStep01_One(t *testing.T) { time.Sleep(time.Minute) }")
+	tmp := t.TempDir()
+	t.Setenv("TMPDIR", tmp)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	begun := make(chan bool)
+	go func() {
+		defer close(begun)
+		defer cancel()
+		for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(time.Millisecond) {
+			in, _ := filepath.Glob(filepath.Join(tmp, "*", "go-build*"))
+			if beside, _ := filepath.Glob(filepath.Join(tmp, "go-build*")); len(in)+len(beside) > 0 {
+				begun <- true
+				return
+			}
+		}
+	}()
+	ended := make(chan *Verdict, 1)
+	go func() {
+		v, err := Run(ctx, Request{Lesson: l})
+		if err != nil {
+			t.Error(err)
+		}
+		ended <- v
+	}()
+	if !<-begun {
+		t.Fatal("the go command does not build below TMPDIR")
+	}
+	if v := <-ended; v == nil || v.Colour != Cancelled {
+		t.Errorf("%+v", v)
+	}
+	if left, err := os.ReadDir(tmp); err != nil || len(left) > 0 {
+		t.Errorf("left behind: %v, %v", left, err)
 	}
 }
 
