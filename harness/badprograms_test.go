@@ -107,6 +107,20 @@ func TestABadProgramGetsItsVerdictAndTheTestsAfterItRun(t *testing.T) {
 	}
 }
 
+// What a process had on its disk goes with the run, however that ends.
+func TestADiskDoesNotOutliveItsRun(t *testing.T) {
+	path, tmp := program(t), t.TempDir()
+	for _, name := range []string{"TMPDIR", "TMP", "TEMP"} {
+		t.Setenv(name, tmp)
+	}
+	if out := runIn(t, badPrograms, path, "-test.run", "^TestStep01_ExitsWithADisk$"); !strings.Contains(out, "BROKEN: the program called os.Exit(3)") {
+		t.Error(out)
+	}
+	if left, err := os.ReadDir(tmp); err != nil || len(left) > 0 {
+		t.Errorf("left behind: %v, %v", left, err)
+	}
+}
+
 // loaded is what a machine that has much else to do may add to ten seconds. Whoever computes without end is given as
 // much computing as ten seconds would have been, and at most a minute.
 const loaded = 5

@@ -101,13 +101,14 @@ func (t *trial) run(build *build, signals <-chan os.Signal) (code int, sig os.Si
 	}
 	notes := readNotes(status)
 	sweep(notes)
+	done := slices.ContainsFunc(notes, func(n note) bool { return n.Do == "done" })
 	switch {
-	case sig == nil && stopped:
-		return 0, nil, false
-	case slices.ContainsFunc(notes, func(n note) bool { return n.Do == "done" }):
+	case done && !stopped:
 		return cmd.ProcessState.ExitCode(), nil, true
 	case sig != nil:
 		return 1, sig, true
+	case stopped:
+		return 0, nil, false
 	}
 	return cmd.ProcessState.ExitCode(), nil, len(inFlight(notes)) == 0 && t.timedOut()
 }

@@ -1,6 +1,8 @@
 package badprograms
 
 import (
+	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/kafka-katas/kafka-katas/harness"
@@ -50,6 +52,19 @@ func TestStep01_LeavesGoroutine(t *testing.T)   { told(t, LeavesGoroutine) }
 func TestStep01_LeavesClient(t *testing.T)      { told(t, LeavesClient) }
 func TestStep01_StartsWithoutEnd(t *testing.T)  { told(t, StartsWithoutEnd) }
 func TestStep01_KeepsWithoutEnd(t *testing.T)   { told(t, KeepsWithoutEnd) }
+
+// A process with a disk takes everything down with it.
+func TestStep01_ExitsWithADisk(t *testing.T) {
+	harness.Run(t, func(w *harness.World) {
+		w.Start("m1", func(p *harness.Process) (harness.Runner, error) {
+			if err := os.WriteFile(filepath.Join(p.Dir(), "orders"), []byte("o-1"), 0o600); err != nil {
+				return nil, err
+			}
+			os.Exit(3)
+			return nil, nil
+		})
+	})
+}
 
 // Somebody else joins the group while the program blocks every rebalance.
 func TestStep01_BlocksTheGroup(t *testing.T) {
